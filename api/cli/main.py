@@ -1,0 +1,45 @@
+"""The ``agent-factory`` command: one file a subcommand, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "validate": "api.cli.validate",
+    "compile": "api.cli.compile",
+    "run": "api.cli.run",
+    "publish": "api.cli.remote",
+    "execute": "api.cli.remote",
+    "executions": "api.cli.remote",
+    "up": "api.cli.platform",
+    "down": "api.cli.platform",
+    "status": "api.cli.platform",
+    "demo": "api.cli.demo",
+}
+"""Subcommand -> module; the module has a click command named ``<subcommand>_command``."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module when it is asked for, so that ``--help`` and ``validate`` stay quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a subcommand, or None for an unknown name."""
+        module_name = COMMANDS.get(cmd_name)
+        if module_name is None:
+            return None
+        module = importlib.import_module(module_name)
+        command = getattr(module, f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agent-factory")
+def main() -> None:
+    """Describe AI agents as workflow JSON, compile them to Airflow DAGs, run them."""

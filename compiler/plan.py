@@ -1,0 +1,131 @@
+"""The plan: a checked workflow as the runtime reads it.
+
+The plan is the neutral middle between the workflow format and Airflow. It holds all tenant text (prompts, messages,
+schemas, titles); the DAG file beside it holds none. Everything is resolved: edges are explicit, durations are seconds,
+defaults are filled in, inferred schemas are written out. Expressions stay strings and are evaluated at run time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+PLAN_FORMAT = 1
+
+EdgeKind = Literal["next", "then", "default", "route", "goto"]
+Join = Literal["all", "any"]
+
+
+class PlanModel(BaseModel):
+    """Base of the plan's models: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Edge(PlanModel):
+    """An edge out of a step. ``next`` is taken by every success; ``then``, ``default`` and ``route`` only when the
+    step's output chooses ``target``; ``goto`` only by a failure."""
+
+    target: str
+    kind: EdgeKind
+
+
+class Retry(PlanModel):
+    """Attempts of a step; ``attempts`` counts the first. Delay before attempt n+1 in seconds:
+    ``min(max_backoff_seconds, backoff_seconds * 2 ** (n - 1))``."""
+
+    attempts: int = 1
+    backoff_seconds: float = 1.0
+    max_backoff_seconds: float = 60.0
+
+
+class Step(PlanModel):
+    """One task of the workflow, ready to run.
+
+    ``edges`` are in document order and hold no duplicates. ``timeout_seconds`` is per attempt. ``on_error`` is
+    ``goto`` when there is one edge of that kind. ``config`` is the task's config with defaults filled in; for an
+    ``ai_inference`` ``config["output_schema"]`` also holds an inferred schema.
+    """
+
+    id: str
+    type: str
+    config: dict[str, JsonValue]
+    edges: tuple[Edge, ...] = ()
+    join: Join = "all"
+    retry: Retry = Retry()
+    timeout_seconds: float | None = None
+    on_error: Literal["fail", "continue", "goto"] = "fail"
+
+
+class Unit(PlanModel):
+    """What one Airflow task runs: a segment of light steps (or, later, one barrier).
+
+    ``id`` is the Airflow task id: the step's id where there is one step, else ``segment.<first step's id>``.
+    ``steps`` are step ids in document order; ``upstream`` are unit ids. ``starts_on_any`` is true where the unit
+    begins with a step whose ``join`` is ``any`` and whose predecessors are in other units: it starts at the first
+    edge taken instead of waiting for all of them.
+    """
+
+    id: str
+    kind: Literal["segment"] = "segment"
+    steps: tuple[str, ...]
+    upstream: tuple[str, ...] = ()
+    starts_on_any: bool = False
+
+
+class Trigger(PlanModel):
+    """A trigger with its config, defaults filled in (webhook: ``path`` without ``/webhook/``, ``method`` upper
+    case, ``auth``, ``response {mode, timeout_seconds}``)."""
+
+    type: str
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Plan(PlanModel):
+    """A compiled workflow.
+
+    ``has_output`` tells an absent ``output`` from ``null``. ``timeout_seconds`` counts from acceptance.
+    """
+
+    format: Literal[1] = PLAN_FORMAT
+    organization: str
+    workflow_id: str
+    name: str
+    label: str
+    description: str | None = None
+    triggers: tuple[Trigger, ...]
+    input_schema: dict[str, JsonValue] | None = None
+    vars: tuple[str, ...] = ()
+    steps: tuple[Step, ...]
+    units: tuple[Unit, ...]
+    has_output: bool = False
+    output: JsonValue = None
+    timeout_seconds: float | None = None
+    fusion: Literal["auto", "off"] = "auto"
+    isolation: Literal["process", "kubernetes"] = "process"
+
+    @property
+    def dag_id(self) -> str:
+        """Airflow's DAG id, also the stem of the artifact's file names."""
+        return f"{self.organization}__{self.workflow_id}"
+
+    def to_bytes(self) -> bytes:
+        """Return the plan file's bytes: the same for the same plan on any machine, any day."""
+        data: dict[str, Any] = self.model_dump(mode="json")
+        return orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Plan:
+        """Read a plan file.
+
+        :raises pydantic.ValidationError: The bytes are no plan of this format.
+        """
+        return cls.model_validate(orjson.loads(data))
+
+
+def plan_digest(plan_bytes: bytes) -> str:
+    """Return the sha256 of a plan file in hex: the identity of a published version."""
+    return hashlib.sha256(plan_bytes).hexdigest()

@@ -1,0 +1,175 @@
+"""What is stored about an execution: the journal's records and the lease.
+
+These models are the wire format of the runtime API (door 3): the control plane answers them and the HTTP store reads
+them, so that there is one definition of each.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+StepStatus = Literal["pending", "running", "success", "failed", "skipped", "upstream_failed", "cancelled"]
+ExecutionStatus = Literal["pending", "running", "success", "failed", "cancelled"]
+FinalStatus = Literal["success", "failed", "cancelled"]
+
+DECIDED: frozenset[str] = frozenset({"success", "failed", "skipped", "upstream_failed", "cancelled"})
+
+
+class Record(BaseModel):
+    """Base of the wire models; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StepError(Record):
+    """Why a step failed: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class Usage(Record):
+    """What one model call used. ``cost_usd`` is None where no price is known, never 0. ``price`` is the snapshot of
+    the price that was charged (source, per-million-token rates), so that a bill can be explained later."""
+
+    provider: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None = None
+    price: dict[str, JsonValue] | None = None
+
+
+class WebhookAnswer(Record):
+    """What a ``respond`` step answers to the waiting webhook caller; the first one of an execution wins."""
+
+    status: int = 200
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: JsonValue = None
+
+
+class StepRecord(Record):
+    """The journal's entry of one step. Key: execution, epoch, step.
+
+    Times are UTC. ``attempts`` counts the first try and is 0 for a step that never started. ``usage`` has one entry
+    per model call, failed attempts included.
+    """
+
+    id: str
+    status: StepStatus
+    output: JsonValue = None
+    error: StepError | None = None
+    attempts: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_ms: float | None = None
+    usage: list[Usage] = Field(default_factory=list)
+    answer: WebhookAnswer | None = None
+
+
+class ExecutionInfo(Record):
+    """The ``execution`` name of expressions. ``started_at`` is ISO 8601, UTC: when the trigger was accepted."""
+
+    id: str
+    workflow_id: str
+    version: int
+    started_at: str
+
+
+class LeaseRequest(Record):
+    """Asks to run one unit of an execution.
+
+    :param run_id: Airflow's run id: the execution's id, or any other for a run started in Airflow.
+    :param owner: Unique per process try, so that a restarted runner is another owner.
+    :param clear_number: Of the DAG run; a higher one than known reopens the execution.
+    :param plan_digest: sha256 of the plan the runner holds; the execution is pinned to it at its first lease.
+    """
+
+    organization: str
+    workflow_id: str
+    unit: str
+    owner: str
+    plan_digest: str
+    clear_number: int = 0
+
+
+class LeaseGrant(Record):
+    """A granted lease and everything the runner needs to begin or go on.
+
+    ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
+    being cancelled: start nothing, decide what is left, settle. ``steps`` is the journal by step id.
+    """
+
+    token: int
+    ttl_seconds: float
+    heartbeat_seconds: float
+    epoch: int
+    execution: ExecutionInfo
+    input: JsonValue = None
+    trigger: JsonValue = None
+    vars: dict[str, JsonValue] = Field(default_factory=dict)
+    steps: dict[str, StepRecord] = Field(default_factory=dict)
+    halted: bool = False
+
+
+class ExecutionState(Record):
+    """What a runner learns with every write: whether to go on, and who else is at work.
+
+    ``status`` is the execution's; ``halted`` as in :class:`LeaseGrant`; ``active_units`` are the *other* units with a
+    live lease. ``steps`` (the whole journal) is filled by ``settle`` and ``load`` only.
+    """
+
+    status: ExecutionStatus
+    halted: bool = False
+    active_units: list[str] = Field(default_factory=list)
+    steps: dict[str, StepRecord] = Field(default_factory=dict)
+
+
+class Journaling(Record):
+    """Body of a journal write: results of finished steps, and which steps run now (shown to users, no promise)."""
+
+    unit: str
+    token: int
+    steps: list[StepRecord] = Field(default_factory=list)
+    running: list[str] = Field(default_factory=list)
+
+
+class Settling(Record):
+    """Body of a settle call: every step of the unit is decided and journaled."""
+
+    unit: str
+    token: int
+
+
+class Finish(Record):
+    """Body of a finish call: the execution's end. ``steps`` are the steps nobody will run any more
+    (``upstream_failed`` or ``cancelled``). Same call twice is harmless."""
+
+    unit: str
+    token: int
+    status: FinalStatus
+    output: JsonValue = None
+    error: StepError | None = None
+    steps: list[StepRecord] = Field(default_factory=list)
+
+
+class ModelCredential(Record):
+    """A key for a model provider. ``api_key`` None means none is configured: the built-in test model answers."""
+
+    provider: str
+    api_key: str | None = Field(default=None, repr=False)
+    base_url: str | None = None
+
+
+def step_view(record: StepRecord) -> dict[str, Any]:
+    """Return what the CLI's ``run`` and ``executions show`` print of a step."""
+    return {
+        "status": record.status,
+        "output": record.output,
+        "error": record.error.model_dump() if record.error else None,
+        "attempts": record.attempts,
+        "duration_ms": record.duration_ms,
+    }

@@ -1,0 +1,89 @@
+"""The runner's door to what is stored: one protocol, in memory and over HTTP."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from operators.execution.records import (
+    ExecutionState,
+    ExecutionStatus,
+    Finish,
+    Journaling,
+    LeaseGrant,
+    LeaseRequest,
+    ModelCredential,
+    Settling,
+)
+
+
+class StoreError(Exception):
+    """The store could not be reached or answered nonsense. Trying again may help."""
+
+
+class LeaseHeldError(StoreError):
+    """Another owner holds a live lease on this unit. Ask again after ``retry_after`` seconds."""
+
+    def __init__(self, unit: str, retry_after: float) -> None:
+        super().__init__(f"unit {unit!r} is leased to another runner; ask again in {retry_after:.1f} s")
+        self.unit = unit
+        self.retry_after = retry_after
+
+
+class StaleLeaseError(StoreError):
+    """The token is no longer the current one: another runner took over. Stop at once; trying again never helps."""
+
+
+class ExecutionEndedError(StoreError):
+    """The execution is already over; there is nothing left to run."""
+
+    def __init__(self, execution_id: str, status: ExecutionStatus) -> None:
+        super().__init__(f"execution {execution_id!r} has already ended: {status}")
+        self.execution_id = execution_id
+        self.status = status
+
+
+class RejectedError(StoreError):
+    """The store refused the call for good (unknown execution, plan of another workflow, bad credential)."""
+
+
+class ExecutionStore(Protocol):
+    """Lease, journal and end of executions. Every write is fenced by the lease's token."""
+
+    async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
+        """Take or renew the lease of a unit.
+
+        :raises LeaseHeldError: Another owner's lease is alive.
+        :raises ExecutionEndedError: The execution is over.
+        :raises RejectedError: No such execution, or not of this workflow.
+        """
+        ...
+
+    async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
+        """Extend the lease.
+
+        :raises StaleLeaseError: It was taken over.
+        """
+        ...
+
+    async def journal(self, execution_id: str, entry: Journaling) -> ExecutionState:
+        """Store step results; returns once they are durable.
+
+        :raises StaleLeaseError: The lease was taken over; nothing was stored.
+        """
+        ...
+
+    async def settle(self, execution_id: str, entry: Settling) -> ExecutionState:
+        """Give the lease back: every step of the unit is decided. Answers the whole journal, and which other units
+        are still at work, in one atomic look, so that exactly the last unit to settle ends the execution."""
+        ...
+
+    async def finish(self, execution_id: str, entry: Finish) -> ExecutionState:
+        """End the execution. The first end stands.
+
+        :raises StaleLeaseError: The lease was taken over.
+        """
+        ...
+
+    async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
+        """Return the organisation's key of a model provider."""
+        ...

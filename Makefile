@@ -1,0 +1,46 @@
+# Agent Factory. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit lint format bench schema constraints clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+setup: .venv/ready  ## Make .venv with everything in it, the agent-factory command too
+
+.venv/ready: pyproject.toml constraints.txt tools/setup.sh
+	@PYTHON=$(PYTHON) tools/setup.sh
+
+demo: setup  ## Run the Customer Support Agent through the whole platform, once for each branch
+	@exec $(BIN)/agent-factory demo
+
+test: lint  ## Lint, then all tests this machine can run
+	@$(BIN)/python tools/run_tests.py
+
+test-unit: setup  ## Only the tests that need nothing but Python
+	@$(BIN)/pytest -q -m unit -n 2
+
+lint: setup  ## Format and lint checks, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## Measure compile times, and fused against unfused on the running platform
+	@$(BIN)/python -m tests.benchmarks
+
+schema: setup  ## Write docs/workflow.schema.json anew
+	@$(BIN)/python -m compiler.json_schema > docs/workflow.schema.json
+
+constraints: setup  ## Resolve the declared dependencies anew into constraints.txt
+	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --upgrade -o constraints.txt
+
+clean:  ## Remove what setup and the tools made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

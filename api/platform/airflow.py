@@ -1,0 +1,97 @@
+"""How the embedded Airflow is set up: every setting this product needs, in one place, with its reason."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from api.platform.home import Credentials, Home, write_private
+from api.platform.postgres import Cluster
+
+USER = "admin"
+BUNDLE = "agent_factory"
+MODEL_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+
+
+def settings(home: Home, credentials: Credentials, cluster: Cluster) -> dict[str, str]:
+    """Return Airflow's settings by section and key, as environment variables."""
+    folder = home.path / "airflow"
+    bundles = [{"name": BUNDLE, "classpath": "plugins.bundle.AgentFactoryBundle", "kwargs": {"refresh_interval": 30}}]
+    values = {
+        ("core", "executor"): "LocalExecutor",
+        ("core", "parallelism"): "16",
+        ("core", "load_examples"): "False",
+        ("core", "dags_folder"): str(folder / "dags"),
+        ("core", "plugins_folder"): str(folder / "plugins"),
+        ("core", "fernet_key"): credentials.airflow_fernet_key,
+        ("core", "execution_api_server_url"): f"{home.airflow_url}/execution/",
+        # A published workflow is meant to run; pausing it is a separate act.
+        ("core", "dags_are_paused_at_creation"): "False",
+        # The default (30 s) skips writing a workflow that is published twice within it: old graph, new code.
+        ("core", "min_serialized_dag_update_interval"): "0",
+        ("core", "simple_auth_manager_users"): f"{USER}:admin",
+        ("core", "simple_auth_manager_passwords_file"): str(folder / "passwords.json"),
+        ("database", "sql_alchemy_conn"): cluster.url("airflow", "postgresql+psycopg2"),
+        ("api", "host"): "127.0.0.1",
+        ("api", "port"): str(home.airflow_port),
+        ("api", "base_url"): home.airflow_url,
+        ("api", "workers"): "1",
+        ("api", "secret_key"): credentials.airflow_secret_key,
+        ("api", "expose_config"): "False",
+        ("api_auth", "jwt_secret"): credentials.airflow_jwt_secret,
+        ("dag_processor", "dag_bundle_config_list"): orjson.dumps(bundles).decode(),
+        ("dag_processor", "dag_bundle_storage_path"): str(folder / "bundles"),
+        # Publish forces a refresh at once; this is how often the processor looks whether one was asked for.
+        ("dag_processor", "bundle_refresh_check_interval"): "1",
+        # A file with a new time is parsed at once anyway; parsing unchanged files again costs a core.
+        ("dag_processor", "min_file_process_interval"): "3600",
+        ("dag_processor", "parsing_processes"): "1",
+        # Shorter than the default 1 s: it is the largest part of the latency between two tasks.
+        ("scheduler", "scheduler_idle_sleep_time"): "0.1",
+        # A lost worker is noticed after 20 s instead of 300; the lease of a unit is shorter still.
+        ("scheduler", "task_instance_heartbeat_timeout"): "20",
+        ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): "5",
+        ("scheduler", "task_instance_heartbeat_sec"): "3",
+        ("workers", "min_heartbeat_interval"): "3",
+        ("scheduler", "catchup_by_default"): "False",
+        ("logging", "base_log_folder"): str(home.logs / "tasks"),
+        ("usage_data_collection", "enabled"): "False",
+    }
+    return {f"AIRFLOW__{section}__{key}".upper(): value for (section, key), value in values.items()}
+
+
+def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment of Airflow's processes.
+
+    Nothing of the caller's Airflow and no model key: those reach a step through the control plane only.
+    """
+    kept = {
+        name: value
+        for name, value in base.items()
+        if not name.startswith(("AIRFLOW", "AGENT_FACTORY_")) and name not in (*MODEL_KEYS, "KUBECONFIG")
+    }
+    return {
+        **kept,
+        **settings(home, credentials, cluster),
+        "AIRFLOW_HOME": str(home.path / "airflow"),
+        "AGENT_FACTORY_API_URL": home.api_url,
+        "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
+    }
+
+
+def prepare(home: Home, credentials: Credentials) -> None:
+    """Make Airflow's folders and its password file."""
+    folder = home.path / "airflow"
+    for name in ("dags", "plugins", "bundles"):
+        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(folder / "passwords.json", orjson.dumps({USER: credentials.airflow_password}))
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of an ``airflow`` subcommand in this Python environment."""
+    return [sys.executable, "-m", "airflow", *arguments]

@@ -1,0 +1,208 @@
+"""Where the embedded platform keeps its state: ``AGENT_FACTORY_HOME``."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from api.platform.errors import PlatformError
+
+DEFAULT_API_PORT = 8700
+DEFAULT_AIRFLOW_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Secrets of one home, made at its first start and kept in ``credentials.json`` (mode 0600)."""
+
+    api_token: str
+    runtime_token: str
+    airflow_password: str
+    airflow_jwt_secret: str
+    airflow_secret_key: str
+    airflow_fernet_key: str
+    postgres_password: str
+
+    @classmethod
+    def generate(cls) -> Credentials:
+        """Make new random secrets."""
+        return cls(
+            api_token=f"af_{secrets.token_urlsafe(32)}",
+            runtime_token=f"afr_{secrets.token_urlsafe(32)}",
+            airflow_password=secrets.token_urlsafe(12),
+            airflow_jwt_secret=secrets.token_urlsafe(48),
+            airflow_secret_key=secrets.token_urlsafe(32),
+            airflow_fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            postgres_password=secrets.token_urlsafe(24),
+        )
+
+
+@dataclass(frozen=True)
+class Home:
+    """One state folder with its ports.
+
+    :param path: The folder; made on demand with mode 0700.
+    :param api_port: Port of the control plane on 127.0.0.1.
+    :param airflow_port: Port of Airflow's UI and API on 127.0.0.1.
+    """
+
+    path: Path
+    api_port: int
+    airflow_port: int
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Home:
+        """Read ``AGENT_FACTORY_HOME``, ``AGENT_FACTORY_API_PORT`` and ``AGENT_FACTORY_AIRFLOW_PORT``.
+
+        :raises PlatformError: A port is not a number from 1 to 65535, or both are the same.
+        """
+        path = Path(environ.get("AGENT_FACTORY_HOME") or "~/.agent-factory").expanduser().absolute()
+        api_port = _port(environ, "AGENT_FACTORY_API_PORT", DEFAULT_API_PORT)
+        airflow_port = _port(environ, "AGENT_FACTORY_AIRFLOW_PORT", DEFAULT_AIRFLOW_PORT)
+        if api_port == airflow_port:
+            raise PlatformError(
+                f"AGENT_FACTORY_API_PORT and AGENT_FACTORY_AIRFLOW_PORT must differ; both are {api_port}."
+            )
+        return cls(path, api_port, airflow_port)
+
+    @property
+    def api_url(self) -> str:
+        """Base URL of the control plane."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def airflow_url(self) -> str:
+        """Base URL of Airflow."""
+        return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the child processes' logs."""
+        return self.path / "logs"
+
+    @property
+    def state_file(self) -> Path:
+        """``platform.json``: what runs, where; see :class:`api.platform.supervisor.Supervisor`."""
+        return self.path / "platform.json"
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        :raises PlatformError: They cannot be made or written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise PlatformError(
+                f"The state folder {self.path} cannot be written ({error.strerror}); "
+                "set AGENT_FACTORY_HOME to a folder you own."
+            ) from error
+
+    def credentials(self) -> Credentials:
+        """Return this home's secrets; make them at the first call.
+
+        :raises PlatformError: The file is damaged.
+        """
+        path = self.path / "credentials.json"
+        if not path.exists():
+            credentials = Credentials.generate()
+            write_private(path, orjson.dumps(credentials, option=orjson.OPT_INDENT_2))
+            return credentials
+        try:
+            return Credentials(**orjson.loads(path.read_bytes()))
+        except (orjson.JSONDecodeError, TypeError) as error:
+            raise PlatformError(
+                f"{path} is damaged; remove {self.path} to start afresh (its data is lost then)."
+            ) from error
+
+    def read_state(self) -> dict[str, Any]:
+        """Return the last written state of the platform, or ``{}``."""
+        try:
+            state = orjson.loads(self.state_file.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def check_ports(self) -> None:
+        """Check that both ports are free.
+
+        :raises PlatformError: One is in use; names it, its purpose and the setting that moves it.
+        """
+        for port, purpose, setting in (
+            (self.api_port, "the control plane", "AGENT_FACTORY_API_PORT"),
+            (self.airflow_port, "Airflow", "AGENT_FACTORY_AIRFLOW_PORT"),
+        ):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise PlatformError(
+                        f"Port {port}, needed for {purpose}, is not free ({error.strerror}); "
+                        f"stop the program that holds it or set {setting} to another port."
+                    ) from error
+
+
+class HomeLock:
+    """Held by guard and supervisor for as long as the platform lives; the kernel frees it, however they die."""
+
+    def __init__(self, home: Home) -> None:
+        self._path = home.path / "lock"
+
+    def acquire(self) -> int | None:
+        """Take the lock for as long as this process, or one that inherits the returned descriptor, lives; None if
+        another platform of this home runs."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        return descriptor
+
+    def holder(self) -> int | None:
+        """Return the pid of the running guard, or None if none runs."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.read(descriptor, 20).decode()
+            return int(text) if text.isdigit() else None
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise PlatformError(f"{name} must be a port number from 1 to 65535; got {text!r}.")
+    return int(text)

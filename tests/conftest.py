@@ -1,0 +1,70 @@
+"""Shared parts of the tests: one embedded platform and one PostgreSQL a session, and nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from api.platform import client
+from api.platform.postgres import Cluster, locate, server_environment
+from tests.support import Platform, temporary_home
+
+TIERS = {"unit", "platform", "kubernetes", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test belongs to one tier, or no tier would run it."""
+    for item in items:
+        if not TIERS & {mark.name for mark in item.iter_markers()}:
+            raise pytest.UsageError(f"{item.nodeid} must have one of the markers {sorted(TIERS)}; got none")
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """The embedded platform of the session."""
+    with temporary_home() as home:
+        running = client.start(home, detach=False, restart=True)
+        try:
+            running.wait_ready(lambda text: print(f"platform: {text}", flush=True))
+            state = home.read_state()
+            credentials = home.credentials()
+            token = httpx.post(
+                f"{home.airflow_url}/auth/token",
+                json={"username": state["airflow_username"], "password": state["airflow_password"]},
+            ).json()["access_token"]
+            with (
+                httpx.Client(
+                    base_url=home.api_url, headers={"Authorization": f"Bearer {state['api_token']}"}, timeout=60
+                ) as http,
+                httpx.Client(
+                    base_url=home.airflow_url, headers={"Authorization": f"Bearer {token}"}, timeout=60
+                ) as airflow,
+            ):
+                yield Platform(home, state, http, airflow, locate(home.path, credentials.postgres_password))
+        finally:
+            running.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL of the session for tests that need no Airflow."""
+    with temporary_home() as home:
+        home.prepare()
+        cluster = locate(home.path, home.credentials().postgres_password)
+        cluster.initialise()
+        account = cluster.account
+        with (home.logs / "postgres.log").open("wb") as log:
+            server = subprocess.Popen(
+                cluster.command(), env=server_environment(), cwd="/", stdout=log, stderr=log,
+                user=account.uid if account else None, group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )  # fmt: skip
+        try:
+            cluster.wait_ready(server)
+            yield cluster
+        finally:
+            server.terminate()
+            server.wait()

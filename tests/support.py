@@ -1,0 +1,79 @@
+"""What tests use of the embedded platform."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api.platform.home import Home
+from api.platform.postgres import Cluster
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@contextmanager
+def temporary_home() -> Iterator[Home]:
+    """A new state folder with free ports; removed with its cluster."""
+    folder = Path(tempfile.mkdtemp(prefix="af-"))
+    api_port, airflow_port = free_ports(2)
+    home = Home(folder / "home", api_port, airflow_port)
+    try:
+        yield home
+    finally:
+        note = home.path / "postgres.path"
+        if note.exists():
+            shutil.rmtree(note.read_text(), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Platform:
+    """A running platform as tests use it."""
+
+    home: Home
+    state: dict[str, Any]
+    http: httpx.Client
+    airflow: httpx.Client
+    cluster: Cluster
+
+    def publish(self, workflow: dict[str, Any]) -> dict[str, Any]:
+        """Publish a workflow and return the answer."""
+        response = self.http.post(f"/api/v1/workflows/{workflow['id']}/publish", json=workflow)
+        assert response.status_code in (200, 201), response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+    def execute(self, workflow_id: str, data: Any) -> str:
+        """Start a workflow and return the execution's id."""
+        response = self.http.post("/api/v1/workflows/execute", json={"workflow_id": workflow_id, "input": data})
+        assert response.status_code == 202, response.text
+        return str(response.json()["execution_id"])
+
+    def wait(self, execution_id: str, seconds: float = 120.0) -> dict[str, Any]:
+        """Wait for the end of an execution and return it."""
+        body: dict[str, Any] = {}
+        for _ in range(int(seconds / 10) + 1):
+            response = self.http.get(f"/api/v1/executions/{execution_id}", params={"wait": "10s"})
+            assert response.status_code == 200, response.text
+            body = response.json()
+            if body["status"] not in ("pending", "running"):
+                return body
+        raise AssertionError(f"execution {execution_id} did not end: {body}")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-PLAN_FORMAT = 1
+PLAN_FORMAT: Literal[1] = 1
 
 EdgeKind = Literal["next", "then", "default", "route", "goto"]
 Join = Literal["all", "any"]

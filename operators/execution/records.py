@@ -129,12 +129,15 @@ class ExecutionState(Record):
 
 
 class Journaling(Record):
-    """Body of a journal write: results of finished steps, and which steps run now (shown to users, no promise)."""
+    """Body of a journal write: results of finished steps, and which steps run now (shown to users, no promise).
+    ``halt`` says that one of the results is a failure nothing handles: from now on every runner of the execution is
+    told ``halted``. Failures that the workflow handles do not set it; only the runner knows the edges."""
 
     unit: str
     token: int
     steps: list[StepRecord] = Field(default_factory=list)
     running: list[str] = Field(default_factory=list)
+    halt: bool = False
 
 
 class Settling(Record):

@@ -1,0 +1,203 @@
+"""``publish``, ``execute`` and ``executions``: talk with a running control plane."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import click
+import httpx
+import orjson
+
+from api.cli.files import read_source
+from api.cli.output import one_line, print_json
+from api.cli.run import JsonParam
+from api.platform.errors import PlatformError
+from api.platform.home import Home
+from compiler.fields import is_identifier
+
+WAIT_SECONDS = 30
+FINAL = ("success", "failed", "cancelled")
+
+
+class RemoteError(click.ClickException):
+    """What went wrong, in one sentence; exit code 1."""
+
+
+class Remote:
+    """The control plane of ``AGENT_FACTORY_API_URL`` and ``AGENT_FACTORY_API_TOKEN``, else the running platform's."""
+
+    def __init__(self) -> None:
+        url, token = os.environ.get("AGENT_FACTORY_API_URL"), os.environ.get("AGENT_FACTORY_API_TOKEN")
+        if not (url and token):
+            state = _platform_state()
+            # The platform's token goes to the platform only.
+            if url in (None, "", state.get("api_url")):
+                url, token = state.get("api_url"), token or state.get("api_token")
+        if not (url and token):
+            raise RemoteError(
+                "No control plane is known: start one with `agent-factory up`, or set AGENT_FACTORY_API_URL and "
+                "AGENT_FACTORY_API_TOKEN."
+            )
+        self._url = str(url).rstrip("/")
+        headers = {"authorization": f"Bearer {token}"}
+        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(WAIT_SECONDS + 30.0, connect=5.0))
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Send a request.
+
+        :raises RemoteError: No control plane answers.
+        """
+        try:
+            return self._client.request(method, self._url + path, **arguments)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            reason = type(error).__name__
+            raise RemoteError(
+                f"No control plane answers at {self._url} ({reason}); start one with `agent-factory up`."
+            ) from None
+
+
+def _platform_state() -> dict[str, Any]:
+    try:
+        return Home.from_environment().read_state()
+    except PlatformError as error:
+        raise RemoteError(str(error)) from None
+
+
+@click.command("publish")
+@click.argument("file", type=click.Path(path_type=Path))
+def publish_command(file: Path) -> None:
+    """Publish the workflow in FILE: the next executions use it."""
+    source = read_source(file)
+    path = f"/api/v1/workflows/{quote(_workflow_id(source), safe='')}/publish"
+    response = Remote().request("POST", path, content=source, headers={"content-type": "application/json"})
+    body = _body(response)
+    if response.status_code == 422 and "diagnostics" in body:
+        print_json({"diagnostics": body["diagnostics"]})
+        sys.exit(1)
+    _refuse_problem(response, body)
+    print_json(body)
+
+
+def _workflow_id(source: bytes) -> str:
+    """Return the workflow's id; where there is none to read, any will do: the server says what is wrong."""
+    try:
+        document = orjson.loads(source)
+    except orjson.JSONDecodeError:
+        return "unknown"
+    identifier = document.get("id") if isinstance(document, dict) else None
+    return identifier if isinstance(identifier, str) and is_identifier(identifier) else "unknown"
+
+
+@click.command("execute")
+@click.argument("workflow_id")
+@click.option("--input", "input_value", type=JsonParam(), default="{}", help="The execution's input. [default: {}]")
+@click.option("--wait", is_flag=True, help="Wait for the end; exit 0 only on success.")
+def execute_command(workflow_id: str, input_value: Any, wait: bool) -> None:
+    """Start the published workflow WORKFLOW_ID."""
+    request = {"workflow_id": workflow_id, "input": input_value}
+    remote = Remote()
+    content = orjson.dumps(request)
+    headers = {"content-type": "application/json"}
+    response = remote.request("POST", "/api/v1/workflows/execute", content=content, headers=headers)
+    body = _body(response)
+    _refuse_problem(response, body)
+    if not wait:
+        print_json(body)
+        return
+    execution = _wait(remote, str(body["execution_id"]))
+    print_json(execution)
+    sys.exit(0 if execution["status"] == "success" else 1)
+
+
+def _wait(remote: Remote, execution_id: str) -> dict[str, Any]:
+    while True:
+        began = time.monotonic()
+        execution = _show(remote, execution_id, wait=f"{WAIT_SECONDS}s")
+        if execution["status"] in FINAL:
+            return execution
+        # A server that does not hold the request is not asked all the time.
+        time.sleep(max(0.0, 0.5 - (time.monotonic() - began)))
+
+
+def _show(remote: Remote, execution_id: str, *, wait: str = "0") -> dict[str, Any]:
+    response = remote.request("GET", f"/api/v1/executions/{quote(execution_id, safe='')}", params={"wait": wait})
+    body = _body(response)
+    _refuse_problem(response, body)
+    return body
+
+
+@click.group("executions")
+def executions_command() -> None:
+    """Look at executions."""
+
+
+@executions_command.command("show")
+@click.argument("execution_id", metavar="ID")
+@click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def show_command(execution_id: str, output_format: str) -> None:
+    """Show an execution with its steps."""
+    execution = _show(Remote(), execution_id)
+    if output_format == "json":
+        print_json(execution)
+    else:
+        click.echo("\n".join(describe_execution(execution)))
+
+
+def describe_execution(execution: dict[str, Any]) -> list[str]:
+    """Return an execution as lines of text: its status, a line a step, where to see it in Airflow."""
+    lines = [
+        f"{execution['workflow_id']} version {execution['version']}, execution {execution['execution_id']}: "
+        f"{execution['status']}{_time(execution['duration_ms'])}"
+    ]
+    if execution["error"]:
+        lines.append(f"  {_error(execution['error'])}")
+    width = max((len(step["id"]) for step in execution["steps"]), default=0)
+    for step in execution["steps"]:
+        error = f"  {_error(step['error'])}" if step["error"] else ""
+        lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{error}")
+    lines.append(f"  Airflow: {execution['airflow_url']}")
+    return lines
+
+
+def _error(error: dict[str, Any]) -> str:
+    return f"{error['code']}: {one_line(error['message'])}"
+
+
+def _time(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f"  {milliseconds:.0f} ms"
+
+
+def _tokens(step: dict[str, Any]) -> str:
+    if not step["usage"]:
+        return ""
+    tokens = sum(call["input_tokens"] + call["output_tokens"] for call in step["usage"])
+    cost = "price unknown" if step["cost_usd"] is None else f"${step['cost_usd']:.6f}"
+    return f"  {tokens} tokens, {cost}"
+
+
+def _body(response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    :raises RemoteError: It is none, so that the other side is no control plane.
+    """
+    try:
+        body = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise RemoteError(f"{response.url} answered HTTP {response.status_code}, but not as a control plane does.")
+    return body
+
+
+def _refuse_problem(response: httpx.Response, body: dict[str, Any]) -> None:
+    if not response.is_success:
+        _refuse(str(body.get("detail") or f"The control plane answered HTTP {response.status_code}."))
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise RemoteError(sentence)

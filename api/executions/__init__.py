@@ -1,0 +1,1 @@
+"""Executions: accepting them, waiting for them, showing them."""

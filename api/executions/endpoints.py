@@ -1,0 +1,62 @@
+"""``/api/v1/workflows/execute`` and ``/api/v1/executions``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.auth import CallerDep, SettingsDep
+from api.database import DatabaseDep, Transaction
+from api.edge import EdgeRoute
+from api.executions.repository import Outcome
+from api.executions.schemas import ExecutionAccepted, ExecutionCreate, ExecutionView
+from api.executions.service import ExecutionService, parse_execution_id
+from api.executions.waiting import parse_wait, wait_for_outcome
+from api.notifications import ListenerDep
+from api.workflows.plans import PlansDep
+from operators.execution.local import MANUAL_TRIGGER
+
+router = APIRouter(prefix="/api/v1", tags=["executions"], route_class=EdgeRoute)
+
+
+@router.post("/workflows/execute", status_code=202)
+async def execute_workflow(
+    body: ExecutionCreate,
+    response: Response,
+    caller: CallerDep,
+    settings: SettingsDep,
+    plans: PlansDep,
+    session: Transaction,
+) -> ExecutionAccepted:
+    """Start the current version of a workflow; ``Location`` is where to see the execution."""
+    service = ExecutionService(session, caller.organization_id, settings, plans)
+    accepted = await service.accept(body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER)
+    response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
+    return accepted
+
+
+@router.get("/executions/{execution_id}")
+async def get_execution(
+    execution_id: str,
+    caller: CallerDep,
+    settings: SettingsDep,
+    plans: PlansDep,
+    database: DatabaseDep,
+    listener: ListenerDep,
+    wait: Annotated[
+        str, Query(description="Answer when the execution has ended, or after this time, like '30s'.")
+    ] = "0",
+) -> ExecutionView:
+    """Return an execution with every step of its plan."""
+    identifier = parse_execution_id(execution_id)
+    seconds = parse_wait(wait, settings.max_wait_seconds)
+
+    async def look() -> Outcome:
+        async with database.transaction() as session:
+            return await ExecutionService(session, caller.organization_id, settings, plans).outcome(identifier)
+
+    if seconds:
+        await wait_for_outcome(listener, identifier, look, seconds=seconds, enough=lambda outcome: outcome.ended)
+    async with database.transaction() as session:
+        return await ExecutionService(session, caller.organization_id, settings, plans).show(identifier)

@@ -1,0 +1,82 @@
+"""What callers send and see of executions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from operators.execution.records import ExecutionStatus, StepError, StepStatus, Usage
+
+
+class ExecutionCreate(BaseModel):
+    """Starts a workflow."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workflow_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+    input: JsonValue = Field(default_factory=dict)
+
+
+class ExecutionAccepted(BaseModel):
+    """An execution that was stored and will run."""
+
+    execution_id: UUID
+    status: ExecutionStatus
+    workflow_id: str
+    version: int
+    url: str
+
+
+class StepView(BaseModel):
+    """One step. ``cost_usd`` is null where a call's price is unknown."""
+
+    id: str
+    type: str
+    status: StepStatus
+    output: JsonValue = None
+    error: StepError | None = None
+    attempts: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_ms: float | None = None
+    usage: list[Usage] = []
+    cost_usd: float | None = 0.0
+
+
+class UsageTotal(BaseModel):
+    """Sum over the model calls of an execution. ``cost_usd`` is null where a call's price is unknown, never too low."""
+
+    model_calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+
+
+class ExecutionView(BaseModel):
+    """An execution with every step of its plan, in the plan's order.
+
+    ``version`` and ``digest`` are of the version that runs; until the first step starts, of the one that was current
+    at acceptance. ``duration_ms`` counts from acceptance, ``queued_ms`` from acceptance to the first lease.
+    """
+
+    execution_id: UUID
+    workflow_id: str
+    version: int
+    digest: str
+    status: ExecutionStatus
+    trigger: JsonValue
+    input: JsonValue
+    output: JsonValue
+    error: StepError | None
+    accepted_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    queued_ms: float | None
+    duration_ms: float | None
+    usage: UsageTotal
+    steps: list[StepView]
+    url: str
+    airflow_url: str

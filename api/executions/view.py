@@ -1,0 +1,85 @@
+"""Shows an execution: plan, row and journal put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from api.executions.schemas import ExecutionView, StepView, UsageTotal
+from api.models import ExecutionStep, WorkflowExecution
+from api.workflows.repository import PublishedVersion
+from compiler.plan import Plan
+from operators.execution.records import Usage
+
+
+def show_execution(
+    execution: WorkflowExecution,
+    version: PublishedVersion,
+    plan: Plan,
+    journal: Iterable[ExecutionStep],
+    running: set[str],
+    *,
+    public_url: str,
+    airflow_url: str,
+) -> ExecutionView:
+    """Return an execution with every step of the plan, pending ones too."""
+    records = {record.step_id: record for record in journal}
+    steps = [_show_step(step.id, step.type, records.get(step.id), step.id in running) for step in plan.steps]
+    return ExecutionView(
+        execution_id=execution.id,
+        workflow_id=version.workflow_id,
+        version=version.number,
+        digest=version.plan_digest,
+        status=execution.status,
+        trigger=execution.trigger,
+        input=execution.input,
+        output=execution.output,
+        error=execution.error,
+        accepted_at=execution.accepted_at,
+        started_at=execution.started_at,
+        completed_at=execution.completed_at,
+        queued_ms=_milliseconds(execution.accepted_at, execution.started_at),
+        duration_ms=_milliseconds(execution.accepted_at, execution.completed_at),
+        usage=_total([usage for step in steps for usage in step.usage]),
+        steps=steps,
+        url=f"{public_url}/api/v1/executions/{execution.id}",
+        airflow_url=f"{airflow_url}/dags/{version.dag_id}/runs/{execution.id}",
+    )
+
+
+def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, running: bool) -> StepView:
+    if record is None:
+        return StepView(id=step_id, type=step_type, status="running" if running else "pending")
+    usage = [Usage.model_validate(call) for call in record.usage]
+    return StepView(
+        id=step_id,
+        type=step_type,
+        status=record.status,
+        output=record.output,
+        error=record.error,
+        attempts=record.attempts,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        duration_ms=record.duration_ms,
+        usage=usage,
+        cost_usd=_cost(usage),
+    )
+
+
+def _total(calls: list[Usage]) -> UsageTotal:
+    return UsageTotal(
+        model_calls=len(calls),
+        input_tokens=sum(call.input_tokens for call in calls),
+        output_tokens=sum(call.output_tokens for call in calls),
+        cost_usd=_cost(calls),
+    )
+
+
+def _cost(calls: list[Usage]) -> float | None:
+    costs = [call.cost_usd for call in calls]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def _milliseconds(begin: datetime, end: datetime | None) -> float | None:
+    return round((end - begin).total_seconds() * 1000, 3) if end else None

@@ -1,0 +1,54 @@
+"""Waiting for an execution without asking the database again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from api import notifications
+from api.executions.repository import Outcome
+from api.notifications import Listener
+from api.problems import Problem
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d|)", re.ASCII)
+
+
+def parse_wait(text: str, most_seconds: float) -> float:
+    """Return the seconds of a duration like ``30s``, ``1.5m`` or ``10``; at most ``most_seconds``.
+
+    :raises Problem: 422, for any other text.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise Problem(422, "invalid_request", f"`wait` must be a duration like '30s'; got {text[:40]!r}.")
+    return min(float(match[1]) * _UNITS[match[2]], most_seconds)
+
+
+async def wait_for_outcome(
+    listener: Listener,
+    execution_id: UUID,
+    look: Callable[[], Awaitable[Outcome]],
+    *,
+    seconds: float,
+    enough: Callable[[Outcome], bool],
+) -> Outcome:
+    """Return the outcome once ``enough`` says so, or as it stands after ``seconds``.
+
+    :param look: Reads the outcome in a transaction of its own, so that no connection is held while waiting.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    async with listener.subscribed(notifications.EXECUTIONS, str(execution_id)) as news:
+        while True:
+            news.clear()
+            outcome = await look()
+            left = deadline - asyncio.get_running_loop().time()
+            if enough(outcome) or left <= 0:
+                return outcome
+            try:
+                async with asyncio.timeout(left):
+                    await news.wait()
+            except TimeoutError:
+                return await look()

@@ -1,0 +1,124 @@
+"""Executions: the row, the journal, the leases, and the outbox to Airflow."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Identity, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.models.base import Base, CreatedAt, JsonColumn, NewId, OptionalJson, OrganizationKey, TextKey, Timestamp
+
+EXECUTION_KEY = ["workflow_executions.organization_id", "workflow_executions.id"]
+
+
+def _of_execution() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["organization_id", "execution_id"], EXECUTION_KEY, ondelete="CASCADE")
+
+
+class WorkflowExecution(Base):
+    """One run of a workflow.
+
+    ``version_id`` is the version that was current at acceptance until the first lease pins the one that runs;
+    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
+    first unhandled failure, while other units may still be at work: they start nothing more.
+    ``answer`` is the first ``respond``.
+    """
+
+    __tablename__ = "workflow_executions"
+    __table_args__ = (
+        ForeignKeyConstraint(["organization_id", "agent_id"], ["agents.organization_id", "agents.id"]),
+        ForeignKeyConstraint(
+            ["organization_id", "version_id"], ["workflow_versions.organization_id", "workflow_versions.id"]
+        ),
+        # The runtime API is asked by id alone.
+        Index(None, "id"),
+        Index(None, "organization_id", "agent_id", "accepted_at"),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    id: Mapped[NewId]
+    agent_id: Mapped[UUID]
+    version_id: Mapped[UUID]
+    plan_digest: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    halted: Mapped[bool] = mapped_column(server_default=text("false"))
+    epoch: Mapped[int] = mapped_column(server_default=text("0"))
+    clear_number: Mapped[int] = mapped_column(server_default=text("0"))
+    trigger: Mapped[JsonColumn]
+    input: Mapped[JsonColumn]
+    vars: Mapped[OptionalJson]
+    output: Mapped[OptionalJson]
+    error: Mapped[OptionalJson]
+    answer: Mapped[OptionalJson]
+    timeout_seconds: Mapped[float | None]
+    accepted_at: Mapped[CreatedAt]
+    started_at: Mapped[Timestamp | None]
+    completed_at: Mapped[Timestamp | None]
+
+
+class ExecutionStep(Base):
+    """The journal: the result of one step."""
+
+    __tablename__ = "execution_steps"
+    __table_args__ = (_of_execution(),)
+
+    organization_id: Mapped[OrganizationKey]
+    execution_id: Mapped[UUID] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    step_id: Mapped[TextKey]
+    status: Mapped[str]
+    output: Mapped[OptionalJson]
+    error: Mapped[OptionalJson]
+    attempts: Mapped[int]
+    started_at: Mapped[Timestamp | None]
+    ended_at: Mapped[Timestamp | None]
+    duration_ms: Mapped[float | None]
+    usage: Mapped[JsonColumn]
+    answer: Mapped[OptionalJson]
+    journaled_at: Mapped[CreatedAt]
+
+
+class Lease(Base):
+    """Who runs a unit. ``token`` grows with every takeover; ``owner`` is null once the lease was given back.
+
+    ``running`` are the steps at work, for people who look; nothing depends on them.
+    """
+
+    __tablename__ = "leases"
+    __table_args__ = (_of_execution(),)
+
+    organization_id: Mapped[OrganizationKey]
+    execution_id: Mapped[UUID] = mapped_column(primary_key=True)
+    unit: Mapped[TextKey]
+    owner: Mapped[str | None]
+    token: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[Timestamp]
+    running: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+
+
+class OutboxEntry(Base):
+    """An accepted execution that Airflow has still to hear of.
+
+    Gone once Airflow has the run; ``dead`` ones stay, with the error. ``available_at`` is when a relay may take it:
+    a relay that takes one moves it ahead, so that the entry comes back if the relay dies.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        _of_execution(),
+        UniqueConstraint("organization_id", "execution_id"),
+        Index("ix_outbox_available_at", "available_at", postgresql_where=text("NOT dead")),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    execution_id: Mapped[UUID]
+    agent_id: Mapped[UUID]
+    dag_id: Mapped[str]
+    refusals: Mapped[int] = mapped_column(server_default=text("0"))
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    error: Mapped[str | None]
+    dead: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[CreatedAt]
+    available_at: Mapped[CreatedAt]

@@ -1,0 +1,32 @@
+"""Organisations and their variables."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.models.base import Base, CreatedAt, JsonColumn, OrganizationKey, TextKey
+
+
+class Organization(Base):
+    """A tenant. ``slug`` stands in URLs and DAG ids."""
+
+    __tablename__ = "organizations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class Variable(Base):
+    """A value that the organisation's workflows read as ``vars.<name>``."""
+
+    __tablename__ = "variables"
+
+    organization_id: Mapped[OrganizationKey]
+    name: Mapped[TextKey]
+    value: Mapped[JsonColumn]
+    updated_at: Mapped[CreatedAt]

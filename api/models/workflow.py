@@ -1,0 +1,86 @@
+"""Workflows, their published versions and what Airflow loads of them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.models.base import Base, CreatedAt, JsonColumn, NewId, OrganizationKey, TextKey
+
+
+class Agent(Base):
+    """A workflow's identity. ``workflow_id`` is the id in the workflow's JSON, unique in the organisation."""
+
+    __tablename__ = "agents"
+    __table_args__ = (UniqueConstraint("organization_id", "workflow_id"),)
+
+    organization_id: Mapped[OrganizationKey]
+    id: Mapped[NewId]
+    workflow_id: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class WorkflowVersion(Base):
+    """A published version; never changed. The highest number is the current one.
+
+    ``source`` is the JSON as it was sent. ``plan_digest`` names the plan's artifact, ``dag_digest`` the DAG file's.
+    """
+
+    __tablename__ = "workflow_versions"
+    __table_args__ = (
+        UniqueConstraint("organization_id", "agent_id", "number"),
+        ForeignKeyConstraint(["organization_id", "agent_id"], ["agents.organization_id", "agents.id"]),
+        Index(None, "organization_id", "agent_id", "plan_digest"),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    id: Mapped[NewId]
+    agent_id: Mapped[UUID]
+    number: Mapped[int]
+    label: Mapped[str]
+    source: Mapped[bytes] = mapped_column(LargeBinary)
+    plan_digest: Mapped[str]
+    dag_digest: Mapped[str]
+    dag_id: Mapped[str]
+    created_at: Mapped[CreatedAt]
+
+
+class Artifact(Base):
+    """The bytes of a plan or a DAG file, by their sha256."""
+
+    __tablename__ = "artifacts"
+
+    organization_id: Mapped[OrganizationKey]
+    sha256: Mapped[TextKey]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    size: Mapped[int]
+    created_at: Mapped[CreatedAt]
+
+
+class Release(Base):
+    """What Airflow loads: every current file of every organisation.
+
+    ``manifest`` is a list of ``{name, sha256, size}``, ordered by name.
+    """
+
+    __tablename__ = "releases"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    manifest: Mapped[JsonColumn]
+    created_at: Mapped[CreatedAt]
+
+
+class WebhookRoute(Base):
+    """A path and method of an organisation, owned by one workflow. ``config`` is the trigger's."""
+
+    __tablename__ = "webhook_routes"
+    __table_args__ = (ForeignKeyConstraint(["organization_id", "agent_id"], ["agents.organization_id", "agents.id"]),)
+
+    organization_id: Mapped[OrganizationKey]
+    path: Mapped[TextKey]
+    method: Mapped[TextKey]
+    agent_id: Mapped[UUID]
+    config: Mapped[JsonColumn]

@@ -1,0 +1,49 @@
+"""``python -m api.relay``: a relay in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+
+from api.database import Database
+from api.notifications import Listener
+from api.relay.airflow import AirflowClient
+from api.relay.relay import Relay
+from api.settings import Settings, SettingsError, load_settings
+
+
+async def serve(settings: Settings) -> None:
+    """Relay until SIGTERM or Ctrl-C."""
+    database, listener, airflow = Database(settings), Listener(settings.async_url), AirflowClient(settings)
+    await listener.start()
+    task = asyncio.create_task(Relay(settings, database, listener, airflow).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    finally:
+        await listener.stop()
+        await airflow.close()
+        await database.close()
+
+
+def main() -> int:
+    """Run a relay; return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    asyncio.run(serve(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Airflow's public REST API, as much of it as we call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from api.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+SENTINEL_DAG = "agent_factory__release"
+"""Always in our bundle, so that there is a file to name before the first publish is parsed."""
+
+
+class AirflowAwayError(Exception):
+    """Airflow cannot be reached, or is not well. Trying again later may help."""
+
+
+class AirflowRefusedError(Exception):
+    """Airflow refused a request. Trying again seldom helps; the message has the status only, for bodies may echo."""
+
+
+class AirflowClient:
+    """A client with one token and kept-alive connections.
+
+    :param transport: Replaces the network in tests.
+    """
+
+    def __init__(self, settings: Settings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._settings = settings
+        # Proxies of the environment are for the outside world; Airflow is ours.
+        self._client = httpx.AsyncClient(
+            base_url=settings.airflow_url, timeout=TIMEOUT, transport=transport, trust_env=False
+        )
+        self._token: str | None = None
+        self._login = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def dag_tags(self, dag_id: str) -> set[str] | None:
+        """Return the tags of a DAG that Airflow can run now; None where it knows none, or lost its file.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        dag = await self._dag(dag_id)
+        if dag is None or dag.get("is_stale"):
+            return None
+        return {str(tag.get("name")) for tag in dag.get("tags", [])}
+
+    async def start_run(self, dag_id: str, execution_id: str) -> bool:
+        """Start a run of this id; the same call twice makes one run. False where Airflow does not know the DAG.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        body = {"dag_run_id": execution_id, "logical_date": None, "conf": {"execution_id": execution_id}}
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns"
+        response = await self._request("POST", path, json=body)
+        if response.status_code == 409:
+            # 409 does not say which key clashed: only a run of this id means that it was started before.
+            response = await self._request("GET", f"{path}/{quote(execution_id)}")
+            if response.status_code == 404:
+                raise AirflowRefusedError("Airflow answered HTTP 409 and has no such run")
+        if response.status_code == 404:
+            return False
+        self._check(response)
+        return True
+
+    async def push(self, dag_id: str) -> None:
+        """Ask Airflow to look for the new release now. Best effort: it polls too."""
+        try:
+            dag = await self._dag(dag_id) or await self._dag(SENTINEL_DAG)
+            if dag is None:
+                log.info("Airflow has not loaded the bundle yet; it will find the release by itself")
+                return
+            token = quote(str(dag["file_token"]), safe="")
+            response = await self._request("PUT", f"/api/v2/parseDagFile/{token}")
+            if response.status_code != 409:  # 409: it was asked already
+                self._check(response)
+        except (AirflowAwayError, AirflowRefusedError) as error:
+            log.warning("could not tell Airflow of a release: %s", error)
+
+    async def _dag(self, dag_id: str) -> dict[str, Any] | None:
+        response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}")
+        if response.status_code == 404:
+            return None
+        self._check(response)
+        dag = response.json()
+        return dag if isinstance(dag, dict) else None
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.status_code >= 500 or response.status_code in (408, 429):
+            raise AirflowAwayError(f"Airflow answered HTTP {response.status_code}")
+        if not response.is_success:
+            raise AirflowRefusedError(f"Airflow answered HTTP {response.status_code}")
+
+    async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Send a request with a token; with a new one, once, where the token has run out."""
+        token = self._token or await self._renew(None)
+        response = await self._send(method, path, headers={"authorization": f"Bearer {token}"}, **arguments)
+        if response.status_code == 401:
+            token = await self._renew(token)
+            response = await self._send(method, path, headers={"authorization": f"Bearer {token}"}, **arguments)
+        return response
+
+    async def _renew(self, refused: str | None) -> str:
+        """Log in, once for all who wait."""
+        async with self._login:
+            if self._token is not None and self._token != refused:
+                return self._token
+            credentials = {
+                "username": self._settings.airflow_username,
+                "password": self._settings.airflow_password.get_secret_value(),
+            }
+            response = await self._send("POST", "/auth/token", json=credentials)
+            self._check(response)
+            self._token = token = str(response.json()["access_token"])
+            return token
+
+    async def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise AirflowAwayError(f"Airflow cannot be reached: {type(error).__name__}") from None

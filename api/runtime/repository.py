@@ -1,0 +1,226 @@
+"""SQL of the runtime API: leases and the journal.
+
+Every write first locks the execution's row, so that all writes of one execution happen one after the other. Leases are
+judged by the database's clock, the only one that all runners share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.models import Agent, Base, ExecutionStep, Lease, Organization, WorkflowExecution
+from operators.execution.records import StepRecord
+
+_now = func.clock_timestamp
+
+# The statements of the hot calls (heartbeat, journal) are built once: building one takes longer than running it.
+_LOCK = (
+    select(WorkflowExecution, Organization.slug, Agent.workflow_id)
+    .join(Organization, Organization.id == WorkflowExecution.organization_id)
+    .join(
+        Agent,
+        (Agent.organization_id == WorkflowExecution.organization_id) & (Agent.id == WorkflowExecution.agent_id),
+    )
+    .where(WorkflowExecution.id == bindparam("execution_id"))
+    .with_for_update(of=WorkflowExecution)
+)
+_OF_LEASES = (
+    Lease.organization_id == bindparam("of_organization"),
+    Lease.execution_id == bindparam("of_execution"),
+)
+_EXTEND = (
+    update(Lease)
+    .where(*_OF_LEASES, Lease.unit == bindparam("of_unit"), Lease.token == bindparam("of_token"))
+    .values(expires_at=_now() + bindparam("ttl", type_=Interval))
+    .returning(Lease.token)
+    .execution_options(synchronize_session=False)
+)
+_EXTEND_AND_SHOW = _EXTEND.values(running=bindparam("of_running", type_=Lease.running.type))
+_ACTIVE_UNITS = (
+    select(Lease.unit)
+    .where(*_OF_LEASES, Lease.unit != bindparam("of_unit"), Lease.owner.is_not(None), Lease.expires_at > _now())
+    .order_by(Lease.unit)
+)
+_STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
+_STEP_VALUES = [
+    "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer",
+]  # fmt: skip
+_INSERT_STEP = insert(Base.metadata.tables["execution_steps"])
+_KEEP_STEP = _INSERT_STEP.on_conflict_do_nothing()
+_REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(
+    index_elements=_STEP_KEY, set_={name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+)
+
+
+@dataclass(frozen=True)
+class LockedExecution:
+    """An execution whose row is locked until the transaction ends, and the names it is known by."""
+
+    row: WorkflowExecution
+    organization: str
+    workflow_id: str
+
+
+async def lock_execution(session: AsyncSession, execution_id: UUID) -> LockedExecution | None:
+    """Find an execution by its id alone and lock it: the runtime API serves the workers of every organisation.
+
+    All further SQL of the request is bound to the organisation that is found here.
+    """
+    row = (await session.execute(_LOCK, {"execution_id": execution_id})).first()
+    return LockedExecution(*row) if row else None
+
+
+class LeaseRepository:
+    """Leases of one execution of one organisation."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID, execution_id: UUID) -> None:
+        self._session = session
+        self._organization_id = organization_id
+        self._execution_id = execution_id
+        self._key: dict[str, Any] = {"of_organization": organization_id, "of_execution": execution_id}
+
+    def _mine(self, *conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+        return (Lease.organization_id == self._organization_id, Lease.execution_id == self._execution_id, *conditions)
+
+    async def take(self, unit: str, owner: str, ttl_seconds: float) -> int | None:
+        """Take a unit's lease if it is free, expired or the owner's; return its new token."""
+        expires_at = _now() + timedelta(seconds=ttl_seconds)
+        statement = insert(Lease).values(
+            organization_id=self._organization_id,
+            execution_id=self._execution_id,
+            unit=unit,
+            owner=owner,
+            token=1,
+            expires_at=expires_at,
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=["organization_id", "execution_id", "unit"],
+            set_={"owner": owner, "token": Lease.token + 1, "expires_at": expires_at, "running": []},
+            where=Lease.owner.is_(None) | (Lease.owner == owner) | (Lease.expires_at <= _now()),
+        )
+        return (await self._session.execute(statement.returning(Lease.token))).scalar()
+
+    async def seconds_left(self, unit: str) -> float:
+        """Return how long a unit's lease still lives."""
+        left = func.extract("epoch", Lease.expires_at - _now())
+        seconds = await self._session.scalar(select(left).where(*self._mine(Lease.unit == unit)))
+        return max(float(seconds or 0), 0.0)
+
+    async def extend(self, unit: str, token: int, ttl_seconds: float, running: list[str] | None = None) -> bool:
+        """Extend a lease that is still the token's; False if it was taken over.
+
+        A lease that was given back has no owner and stays given back: a late heartbeat does not make its unit look
+        alive.
+        """
+        values = self._key | {"of_unit": unit, "of_token": token, "ttl": timedelta(seconds=ttl_seconds)}
+        if running is None:
+            extended = await self._session.execute(_EXTEND, values)
+        else:
+            extended = await self._session.execute(_EXTEND_AND_SHOW, values | {"of_running": running})
+        return extended.first() is not None
+
+    async def give_back(self, unit: str, token: int) -> bool:
+        """Give a lease back; its token stays good until the next lease. False if it was taken over."""
+        given = await self._session.execute(
+            update(Lease)
+            .where(*self._mine(Lease.unit == unit, Lease.token == token))
+            .values(owner=None, expires_at=_now(), running=[])
+            .returning(Lease.token)
+        )
+        return given.first() is not None
+
+    async def is_current(self, unit: str, token: int) -> bool:
+        """Tell whether a token is the newest of its unit."""
+        query = select(Lease.token).where(*self._mine(Lease.unit == unit))
+        return await self._session.scalar(query) == token
+
+    async def revoke_all(self) -> None:
+        """Make every token stale."""
+        await self._session.execute(
+            update(Lease).where(*self._mine()).values(owner=None, token=Lease.token + 1, expires_at=_now(), running=[])
+        )
+
+    async def active_units(self, besides: str) -> list[str]:
+        """Return the other units with a live lease."""
+        return list(await self._session.scalars(_ACTIVE_UNITS, self._key | {"of_unit": besides}))
+
+
+class JournalRepository:
+    """The journal of one execution of one organisation."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID, execution_id: UUID) -> None:
+        self._session = session
+        self._organization_id = organization_id
+        self._execution_id = execution_id
+
+    def _mine(self, *conditions: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+        return (
+            ExecutionStep.organization_id == self._organization_id,
+            ExecutionStep.execution_id == self._execution_id,
+            *conditions,
+        )
+
+    async def records(self) -> dict[str, StepRecord]:
+        """Return the journal by step id; the newest epoch of each step."""
+        query = select(ExecutionStep).where(*self._mine()).order_by(ExecutionStep.epoch, ExecutionStep.journaled_at)
+        return {row.step_id: _record(row) for row in await self._session.scalars(query)}
+
+    async def is_empty(self) -> bool:
+        """Tell whether nothing is journaled."""
+        return await self._session.scalar(select(ExecutionStep.step_id).where(*self._mine()).limit(1)) is None
+
+    async def write(self, epoch: int, records: Sequence[StepRecord], *, replace: bool) -> None:
+        """Store results.
+
+        :param replace: Whether a result replaces one that is there (the same runner's, sent again) or yields to it.
+        """
+        if not records:
+            return
+        rows = [self._row(epoch, record) for record in {record.id: record for record in records}.values()]
+        await self._session.execute(_REPLACE_STEP if replace else _KEEP_STEP, rows)
+
+    async def remove(self, step_ids: Iterable[str]) -> None:
+        """Forget results, so that the steps run again."""
+        await self._session.execute(delete(ExecutionStep).where(*self._mine(ExecutionStep.step_id.in_(step_ids))))
+
+    def _row(self, epoch: int, record: StepRecord) -> dict[str, Any]:
+        return {
+            "organization_id": self._organization_id,
+            "execution_id": self._execution_id,
+            "epoch": epoch,
+            "step_id": record.id,
+            "status": record.status,
+            "output": record.output,
+            "error": record.error.model_dump() if record.error else None,
+            "attempts": record.attempts,
+            "started_at": record.started_at,
+            "ended_at": record.ended_at,
+            "duration_ms": record.duration_ms,
+            "usage": [call.model_dump() for call in record.usage],
+            "answer": record.answer.model_dump() if record.answer else None,
+        }
+
+
+def _record(row: ExecutionStep) -> StepRecord:
+    return StepRecord.model_validate(
+        {
+            "id": row.step_id,
+            "status": row.status,
+            "output": row.output,
+            "error": row.error,
+            "attempts": row.attempts,
+            "started_at": row.started_at,
+            "ended_at": row.ended_at,
+            "duration_ms": row.duration_ms,
+            "usage": row.usage,
+            "answer": row.answer,
+        }
+    )

@@ -1,0 +1,208 @@
+"""What runners may do with an execution. Each call is one transaction under the execution's row lock."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api import notifications
+from api.executions.repository import ENDED
+from api.organizations.repository import VariableRepository
+from api.problems import Problem, not_found
+from api.runtime.repository import JournalRepository, LeaseRepository, LockedExecution, lock_execution
+from api.settings import Settings
+from api.workflows.plans import PlanCache
+from api.workflows.repository import PublishedVersion, WorkflowRepository
+from operators.execution.flow import Flow
+from operators.execution.records import (
+    DECIDED,
+    ExecutionInfo,
+    ExecutionState,
+    Finish,
+    Journaling,
+    LeaseGrant,
+    LeaseRequest,
+    Settling,
+    StepRecord,
+)
+
+
+class RuntimeService:
+    """One locked execution. Made by :meth:`open`."""
+
+    def __init__(self, session: AsyncSession, execution: LockedExecution, settings: Settings, plans: PlanCache) -> None:
+        row = execution.row
+        self._session = session
+        self._execution = execution
+        self._row = row
+        self._settings = settings
+        self._plans = plans
+        self._leases = LeaseRepository(session, row.organization_id, row.id)
+        self._journal = JournalRepository(session, row.organization_id, row.id)
+        self._workflows = WorkflowRepository(session, row.organization_id)
+
+    @classmethod
+    async def open(
+        cls, session: AsyncSession, execution_id: UUID, settings: Settings, plans: PlanCache
+    ) -> RuntimeService:
+        """Lock an execution.
+
+        :raises Problem: 404.
+        """
+        execution = await lock_execution(session, execution_id)
+        if execution is None:
+            raise not_found("execution", execution_id)
+        return cls(session, execution, settings, plans)
+
+    async def lease(self, request: LeaseRequest) -> LeaseGrant:
+        """Grant a unit's lease.
+
+        :raises Problem: 404 for an execution of another workflow, 410 for an ended one, 409 where another owner holds
+            the lease or another version of the workflow runs.
+        """
+        if (request.organization, request.workflow_id) != (self._execution.organization, self._execution.workflow_id):
+            raise not_found(f"execution of {request.organization}/{request.workflow_id}", self._row.id)
+        if request.clear_number > self._row.clear_number:
+            await self._reopen(request.clear_number)
+        if self._row.status in ENDED:
+            detail = f"The execution has ended: {self._row.status}."
+            raise Problem(410, "execution_ended", detail, execution_status=self._row.status)
+        version = await self._pin(request.plan_digest)
+        token = await self._leases.take(request.unit, request.owner, self._settings.lease_ttl_seconds)
+        if token is None:
+            retry_after = await self._leases.seconds_left(request.unit)
+            detail = f"Another runner holds the lease of unit {request.unit!r}."
+            raise Problem(409, "lease_held", detail, retry_after=retry_after)
+        return await self._grant(token, version)
+
+    async def _reopen(self, clear_number: int) -> None:
+        """Begin again where it failed: someone cleared tasks in Airflow. What the first life still sends is stale."""
+        version = await self._workflows.by_id(self._row.version_id)
+        assert version is not None, "versions are never deleted"
+        loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
+        records = await self._journal.records()
+        await self._journal.remove(records.keys() - Flow(loaded.plan).kept(records).keys())
+        await self._leases.revoke_all()
+        row = self._row
+        row.clear_number, row.status, row.halted = clear_number, "running", False
+        row.output = row.error = row.completed_at = None
+
+    async def _pin(self, plan_digest: str) -> PublishedVersion:
+        """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""
+        if self._row.plan_digest == plan_digest:
+            version = await self._workflows.by_id(self._row.version_id)
+            assert version is not None, "versions are never deleted"
+            return version
+        if self._row.plan_digest is not None and not await self._journal.is_empty():
+            raise Problem(409, "plan_mismatch", "The execution runs on another version of its workflow.")
+        version = await self._workflows.by_digest(self._row.agent_id, plan_digest)
+        if version is None:
+            detail = f"No version of workflow {self._execution.workflow_id!r} has the plan {plan_digest[:12]!r}."
+            raise Problem(409, "plan_mismatch", detail)
+        await self._begin(version)
+        return version
+
+    async def _begin(self, version: PublishedVersion) -> None:
+        row = self._row
+        loaded = await self._plans.load(self._session, row.organization_id, version.plan_digest)
+        row.vars = await VariableRepository(self._session, row.organization_id).values(loaded.plan.vars)
+        row.plan_digest, row.version_id = version.plan_digest, version.version_id
+        row.status = "running"
+        if row.started_at is None:
+            row.started_at = await self._session.scalar(func.clock_timestamp())
+
+    async def _grant(self, token: int, version: PublishedVersion) -> LeaseGrant:
+        row = self._row
+        return LeaseGrant(
+            token=token,
+            ttl_seconds=self._settings.lease_ttl_seconds,
+            heartbeat_seconds=self._settings.lease_heartbeat_seconds,
+            epoch=row.epoch,
+            execution=ExecutionInfo(
+                id=str(row.id),
+                workflow_id=version.workflow_id,
+                version=version.number,
+                started_at=row.accepted_at.isoformat(),
+            ),
+            input=row.input,
+            trigger=row.trigger,
+            vars=row.vars or {},
+            steps=await self._journal.records(),
+            halted=row.halted,
+        )
+
+    async def heartbeat(self, entry: Settling) -> ExecutionState:
+        """Extend a lease.
+
+        :raises Problem: 409, where it was taken over or the execution has ended.
+        """
+        self._refuse_if_ended()
+        if not await self._leases.extend(entry.unit, entry.token, self._settings.lease_ttl_seconds):
+            raise _stale(entry.unit)
+        return await self._state(entry.unit)
+
+    async def journal(self, entry: Journaling) -> ExecutionState:
+        """Store results.
+
+        :raises Problem: 409, where the lease was taken over or the execution has ended; nothing is stored then.
+        """
+        self._refuse_if_ended()
+        if not await self._leases.extend(entry.unit, entry.token, self._settings.lease_ttl_seconds, entry.running):
+            raise _stale(entry.unit)
+        decided = [record for record in entry.steps if record.status in DECIDED]
+        await self._journal.write(self._row.epoch, decided, replace=True)
+        await self._answer(decided)
+        self._row.halted = self._row.halted or entry.halt
+        return await self._state(entry.unit)
+
+    async def _answer(self, records: list[StepRecord]) -> None:
+        """Wake the waiting webhook caller by the first ``respond``."""
+        answers = [record.answer for record in records if record.answer and record.status == "success"]
+        if answers and self._row.answer is None:
+            self._row.answer = answers[0].model_dump()
+            await self._notify()
+
+    async def settle(self, entry: Settling) -> ExecutionState:
+        """Take a lease back and show the whole journal and who else is at work.
+
+        :raises Problem: 409, where it was taken over.
+        """
+        if not await self._leases.give_back(entry.unit, entry.token):
+            raise _stale(entry.unit)
+        state = await self._state(entry.unit)
+        state.steps = await self._journal.records()
+        return state
+
+    async def finish(self, entry: Finish) -> ExecutionState:
+        """End the execution; the first end stands.
+
+        :raises Problem: 409, where the lease was taken over.
+        """
+        if not await self._leases.is_current(entry.unit, entry.token):
+            raise _stale(entry.unit)
+        if self._row.status not in ENDED:
+            await self._journal.write(self._row.epoch, entry.steps, replace=False)
+            self._row.status, self._row.output = entry.status, entry.output
+            self._row.error = entry.error.model_dump() if entry.error else None
+            self._row.completed_at = await self._session.scalar(func.clock_timestamp())
+            await self._notify()
+        return await self._state(entry.unit)
+
+    def _refuse_if_ended(self) -> None:
+        if self._row.status in ENDED:
+            raise Problem(409, "stale_lease", f"The execution has ended: {self._row.status}.")
+
+    async def _state(self, unit: str) -> ExecutionState:
+        active = await self._leases.active_units(besides=unit)
+        return ExecutionState.model_validate(
+            {"status": self._row.status, "halted": self._row.halted, "active_units": active}
+        )
+
+    async def _notify(self) -> None:
+        await notifications.notify(self._session, notifications.EXECUTIONS, str(self._row.id))
+
+
+def _stale(unit: str) -> Problem:
+    return Problem(409, "stale_lease", f"The lease of unit {unit!r} was taken over by another runner.")

@@ -1,0 +1,149 @@
+"""Settings of the control plane, read from ``AGENT_FACTORY_*`` environment variables."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "AGENT_FACTORY_"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message is one sentence for the person who starts the process."""
+
+
+def _provider_key(name: str) -> SecretStr | None:
+    """Declare a setting that has the provider's own name, without our prefix."""
+    field: SecretStr | None = Field(default=None, validation_alias=AliasChoices(name))
+    return field
+
+
+class DatabaseSettings(BaseSettings):
+    """Where the database is; all that a migration needs.
+
+    :param database_url: ``postgresql://user:password@host/database``; ``?host=/folder`` names a Unix socket's folder.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
+
+    database_url: Annotated[str, Field(repr=False)]
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError:
+            url = None
+        if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+            raise ValueError("must be a URL like 'postgresql://user:password@host/database'")
+        return value
+
+    @property
+    def async_url(self) -> URL:
+        """The URL for SQLAlchemy's asyncpg driver."""
+        return make_url(self.database_url).set(drivername="postgresql+asyncpg")
+
+    @property
+    def sync_url(self) -> URL:
+        """The URL for SQLAlchemy's psycopg2 driver."""
+        return make_url(self.database_url).set(drivername="postgresql+psycopg2")
+
+
+class Settings(DatabaseSettings):
+    """Settings of the API and the relay. Durations are in seconds, sizes in bytes.
+
+    :param api_url: The address under which callers reach the API; webhook URLs begin with it.
+    :param api_token: Bearer token of ``/api/v1``.
+    :param runtime_token: Bearer token of ``/runtime/v1``, which only workers and the bundle hold.
+    :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
+    :param relay: Whether the API process also relays accepted executions to Airflow.
+    :param relay_missing_dag_seconds: How long Airflow may take to show a published DAG before an execution fails.
+    :param relay_unreachable_seconds: How long Airflow may be away before waiting executions fail.
+    """
+
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=1, le=65535)] = 8700
+    api_url: str = ""
+    api_token: SecretStr
+    runtime_token: SecretStr
+    airflow_url: str = "http://127.0.0.1:8080"
+    airflow_username: str = "admin"
+    airflow_password: SecretStr = SecretStr("")
+    organization: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,38}$")] = "default"
+
+    database_pool_size: Annotated[int, Field(ge=1)] = 20
+    lease_ttl_seconds: Annotated[float, Field(gt=0)] = 10.0
+    lease_heartbeat_seconds: Annotated[float, Field(gt=0)] = 3.0
+    webhook_max_bytes: Annotated[int, Field(ge=1)] = 1_000_000
+    api_max_bytes: Annotated[int, Field(ge=1)] = 4_000_000
+    runtime_max_bytes: Annotated[int, Field(ge=1)] = 32_000_000
+    max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
+
+    relay: bool = True
+    relay_in_flight: Annotated[int, Field(ge=1)] = 8
+    relay_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
+    relay_max_refusals: Annotated[int, Field(ge=1)] = 5
+    relay_missing_dag_seconds: Annotated[float, Field(gt=0)] = 600.0
+    relay_unreachable_seconds: Annotated[float, Field(gt=0)] = 86_400.0
+
+    openai_api_key: SecretStr | None = _provider_key("OPENAI_API_KEY")
+    openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
+    anthropic_api_key: SecretStr | None = _provider_key("ANTHROPIC_API_KEY")
+    anthropic_base_url: str | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"))
+
+    @field_validator("api_token", "runtime_token")
+    @classmethod
+    def _is_not_blank(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().strip():
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("airflow_url", "api_url")
+    @classmethod
+    def _without_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def public_url(self) -> str:
+        """Base of the URLs given to callers."""
+        return self.api_url or f"http://{self.api_host}:{self.api_port}"
+
+
+def load_settings() -> Settings:
+    """Read the settings of the API and the relay.
+
+    :raises SettingsError: One is missing or wrong.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def load_database_settings() -> DatabaseSettings:
+    """Read the database's address only.
+
+    :raises SettingsError: It is missing or wrong.
+    """
+    try:
+        return DatabaseSettings()
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say what is missing and what is wrong, without the values, which may be secrets."""
+    missing, wrong = [], []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = PREFIX + str(problem["loc"][0]).upper()
+        if problem["type"] == "missing":
+            missing.append(name)
+        else:
+            wrong.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}")
+    parts = [f"set {' and '.join(missing)}"] if missing else []
+    return "The control plane cannot start: " + "; ".join(parts + wrong) + "."

@@ -1,0 +1,68 @@
+"""``/webhook/{organization}/{path}``: public; a route of its own kind of authentication says who may call it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from api.auth import SettingsDep
+from api.database import DatabaseDep
+from api.executions.repository import Outcome
+from api.executions.service import ExecutionService
+from api.executions.waiting import wait_for_outcome
+from api.notifications import ListenerDep
+from api.webhooks.answers import accepted_answer, outcome_answer
+from api.webhooks.payload import METHODS, describe_trigger, read_input
+from api.webhooks.service import find_route, sync_seconds
+from api.workflows.plans import PlansDep
+
+router = APIRouter(tags=["webhooks"])
+
+
+async def call_webhook(
+    organization: str,
+    path: str,
+    request: Request,
+    settings: SettingsDep,
+    plans: PlansDep,
+    database: DatabaseDep,
+    listener: ListenerDep,
+) -> Response:
+    """Start the workflow of a webhook.
+
+    ``async``: 202 with the execution's id. ``sync``: what its ``respond`` step answers; else at the end 200 with the
+    output, or 500 if it failed; 202 if neither comes in time.
+    """
+    async with database.transaction() as session:
+        organization_id, route = await find_route(session, organization, path, request.method)
+    # No connection is held while a slow caller sends the body.
+    value = await read_input(request, settings.webhook_max_bytes)
+    trigger = describe_trigger(request, path)
+    async with database.transaction() as session:
+        service = ExecutionService(session, organization_id, settings, plans)
+        accepted = await service.accept(route.workflow_id, input=value, trigger=trigger)
+    seconds = sync_seconds(route.config)
+    if seconds is None:
+        return accepted_answer(accepted)
+
+    async def look() -> Outcome:
+        async with database.transaction() as session:
+            return await ExecutionService(session, organization_id, settings, plans).outcome(accepted.execution_id)
+
+    outcome = await wait_for_outcome(
+        listener,
+        accepted.execution_id,
+        look,
+        seconds=min(seconds, settings.max_wait_seconds),
+        enough=lambda outcome: outcome.ended or outcome.answer is not None,
+    )
+    return outcome_answer(accepted, outcome)
+
+
+for _method in METHODS:
+    router.add_api_route(
+        "/webhook/{organization}/{path:path}",
+        call_webhook,
+        methods=[_method],
+        operation_id=f"call_webhook_{_method.lower()}",
+        response_class=Response,
+    )

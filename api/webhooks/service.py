@@ -1,0 +1,48 @@
+"""Finds the workflow behind a webhook."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.organizations.repository import OrganizationRepository
+from api.problems import Problem, not_found
+from api.workflows.repository import Route, RouteRepository
+
+
+async def find_route(session: AsyncSession, organization: str, path: str, method: str) -> tuple[UUID, Route]:
+    """Return the organisation and the route of a webhook.
+
+    :raises Problem: 404 for an unknown path, 405 for another method, 403 for a route whose authentication this
+        version cannot check.
+    """
+    unknown = not_found("webhook", f"{organization}/{path}")
+    if "\x00" in organization + path:
+        raise unknown
+    organization_id = await OrganizationRepository(session).find(organization)
+    routes = await RouteRepository(session, organization_id).at(path) if organization_id else []
+    if organization_id is None or not routes:
+        raise unknown
+    for route in routes:
+        if route.method == method:
+            _check_authentication(route.config)
+            return organization_id, route
+    allowed = ", ".join(route.method for route in routes)
+    raise Problem(405, "method_not_allowed", f"This webhook takes {allowed}.", headers={"allow": allowed})
+
+
+def _check_authentication(config: dict[str, Any]) -> None:
+    """Refuse rather than ignore: a route that asks for authentication is never open."""
+    auth = config.get("auth") or {"type": "none"}
+    if auth.get("type") != "none":
+        raise Problem(403, "authentication_unavailable", "This webhook's authentication cannot be checked yet.")
+
+
+def sync_seconds(config: dict[str, Any]) -> float | None:
+    """Return how long a sync webhook waits; None for an async one."""
+    response = config.get("response") or {}
+    if response.get("mode") != "sync":
+        return None
+    return float(response.get("timeout_seconds") or 30.0)

@@ -1,0 +1,1 @@
+"""Workflows: publishing them, and what is published."""

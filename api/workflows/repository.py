@@ -1,0 +1,157 @@
+"""SQL of workflows, their versions and webhook routes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.models import Agent, WebhookRoute, WorkflowVersion
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """A version of a workflow, as far as running it needs."""
+
+    organization_id: UUID
+    agent_id: UUID
+    version_id: UUID
+    workflow_id: str
+    number: int
+    plan_digest: str
+    dag_id: str
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """What a publish stores."""
+
+    label: str
+    source: bytes
+    plan_digest: str
+    dag_digest: str
+    dag_id: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """A webhook route: who serves it and the trigger's config."""
+
+    agent_id: UUID
+    workflow_id: str
+    method: str
+    config: dict[str, Any]
+
+
+def _versions() -> Select[UUID, UUID, UUID, str, int, str, str]:
+    """Select versions with their workflows; callers filter by organisation."""
+    return select(
+        Agent.organization_id,
+        Agent.id,
+        WorkflowVersion.id,
+        Agent.workflow_id,
+        WorkflowVersion.number,
+        WorkflowVersion.plan_digest,
+        WorkflowVersion.dag_id,
+    ).join(
+        WorkflowVersion,
+        (WorkflowVersion.organization_id == Agent.organization_id) & (WorkflowVersion.agent_id == Agent.id),
+    )
+
+
+class WorkflowRepository:
+    """Workflows of one organisation."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
+        self._session = session
+        self._organization_id = organization_id
+
+    async def ensure(self, workflow_id: str, name: str) -> UUID:
+        """Return the workflow's row; make it if it is new. Its name follows the newest publish."""
+        return (
+            await self._session.execute(
+                insert(Agent)
+                .values(organization_id=self._organization_id, workflow_id=workflow_id, name=name)
+                .on_conflict_do_update(index_elements=["organization_id", "workflow_id"], set_={"name": name})
+                .returning(Agent.id)
+            )
+        ).scalar_one()
+
+    async def current(self, workflow_id: str) -> PublishedVersion | None:
+        """Return the version that new executions use."""
+        return await self._first(
+            _versions().where(Agent.workflow_id == workflow_id).order_by(WorkflowVersion.number.desc())
+        )
+
+    async def by_id(self, version_id: UUID) -> PublishedVersion | None:
+        """Return a version."""
+        return await self._first(_versions().where(WorkflowVersion.id == version_id))
+
+    async def by_digest(self, agent_id: UUID, plan_digest: str) -> PublishedVersion | None:
+        """Return the newest version of a workflow that has this plan."""
+        return await self._first(
+            _versions()
+            .where(Agent.id == agent_id, WorkflowVersion.plan_digest == plan_digest)
+            .order_by(WorkflowVersion.number.desc())
+        )
+
+    async def _first(self, query: Select[UUID, UUID, UUID, str, int, str, str]) -> PublishedVersion | None:
+        row = (
+            await self._session.execute(query.where(Agent.organization_id == self._organization_id).limit(1))
+        ).first()
+        return PublishedVersion(*row) if row else None
+
+    async def add_version(self, agent_id: UUID, number: int, version: NewVersion) -> None:
+        """Store a version."""
+        await self._session.execute(
+            insert(WorkflowVersion).values(
+                organization_id=self._organization_id,
+                agent_id=agent_id,
+                number=number,
+                label=version.label,
+                source=version.source,
+                plan_digest=version.plan_digest,
+                dag_digest=version.dag_digest,
+                dag_id=version.dag_id,
+            )
+        )
+
+
+class RouteRepository:
+    """Webhook routes of one organisation."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
+        self._session = session
+        self._organization_id = organization_id
+
+    async def at(self, path: str) -> list[Route]:
+        """Return the routes of a path, one a method, ordered by method."""
+        query = (
+            select(WebhookRoute.agent_id, Agent.workflow_id, WebhookRoute.method, WebhookRoute.config)
+            .join(Agent, (Agent.organization_id == WebhookRoute.organization_id) & (Agent.id == WebhookRoute.agent_id))
+            .where(WebhookRoute.organization_id == self._organization_id, WebhookRoute.path == path)
+            .order_by(WebhookRoute.method)
+        )
+        return [Route(*row) for row in await self._session.execute(query)]
+
+    async def clear(self, agent_id: UUID) -> None:
+        """Remove the routes of a workflow."""
+        await self._session.execute(
+            delete(WebhookRoute).where(
+                WebhookRoute.organization_id == self._organization_id, WebhookRoute.agent_id == agent_id
+            )
+        )
+
+    async def add(self, agent_id: UUID, path: str, method: str, config: dict[str, Any]) -> bool:
+        """Store a route; False if another one has this path and method."""
+        added = await self._session.execute(
+            insert(WebhookRoute)
+            .values(organization_id=self._organization_id, agent_id=agent_id, path=path, method=method, config=config)
+            .on_conflict_do_nothing()
+            .returning(WebhookRoute.path)
+        )
+        return added.first() is not None

@@ -1,0 +1,123 @@
+"""Publishing: compile, store the version, claim its webhook routes, make the release."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import Caller
+from api.problems import Problem
+from api.releases.repository import ArtifactRepository, ReleaseRepository
+from api.releases.service import ReleaseService
+from api.settings import Settings
+from api.workflows.repository import NewVersion, PublishedVersion, RouteRepository, WorkflowRepository
+from api.workflows.schemas import Published
+from compiler import Compilation, compile_workflow
+from compiler.plan import Plan, Trigger
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A publish and whether it made something new."""
+
+    answer: Published
+    is_new: bool
+
+
+async def compile_source(source: bytes, workflow_id: str, organization: str) -> tuple[Compilation, Plan]:
+    """Compile what is to be published; off the event loop, for a large workflow takes a second.
+
+    :raises Problem: 422, with the diagnostics, or because the id is another than the URL's.
+    """
+    compilation = await asyncio.to_thread(compile_workflow, source, organization=organization)
+    plan = compilation.plan
+    if plan is None:
+        errors = [diagnostic for diagnostic in compilation.diagnostics if diagnostic.severity == "error"]
+        detail = f"The workflow has {len(errors)} error(s); the first: {errors[0].message}"
+        diagnostics = [diagnostic.as_json() for diagnostic in compilation.diagnostics]
+        raise Problem(422, "invalid_workflow", detail, diagnostics=diagnostics)
+    if plan.workflow_id != workflow_id:
+        detail = f"The workflow's id must be the one in the URL, {workflow_id!r}; got {plan.workflow_id!r}."
+        raise Problem(422, "workflow_id_mismatch", detail)
+    return compilation, plan
+
+
+class WorkflowService:
+    """Workflows of the caller's organisation."""
+
+    def __init__(self, session: AsyncSession, caller: Caller, settings: Settings) -> None:
+        self._caller = caller
+        self._settings = settings
+        self._workflows = WorkflowRepository(session, caller.organization_id)
+        self._routes = RouteRepository(session, caller.organization_id)
+        self._artifacts = ArtifactRepository(session, caller.organization_id)
+        self._release_lock = ReleaseRepository(session)
+        self._releases = ReleaseService(session)
+
+    async def publish(self, source: bytes, compilation: Compilation, plan: Plan) -> Publication:
+        """Publish a compiled workflow; one that equals the current version changes nothing.
+
+        :raises Problem: 409, where another workflow has one of its webhook routes.
+        """
+        await self._release_lock.lock()
+        current = await self._workflows.current(plan.workflow_id)
+        if current and await self._is_same(current, compilation):
+            release = (await self._releases.latest()).release
+            return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
+        number = current.number + 1 if current else 1
+        agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
+        await self._store(agent_id, number, source, compilation, plan)
+        await self._claim_routes(agent_id, plan)
+        release = str(await self._releases.make(compilation.files))
+        return Publication(self._answer(compilation, plan, number, release), is_new=True)
+
+    async def _is_same(self, current: PublishedVersion, compilation: Compilation) -> bool:
+        """Tell whether plan and DAG file are the current ones; a newer compiler may write another DAG file."""
+        if current.plan_digest != compilation.digest:
+            return False
+        entries = {entry.name: entry.sha256 for entry in (await self._releases.latest()).artifacts}
+        return all(entries.get(name) == digest for name, digest in _digests(compilation).items())
+
+    async def _store(self, agent_id: UUID, number: int, source: bytes, compilation: Compilation, plan: Plan) -> None:
+        digests = {name: await self._artifacts.add(content) for name, content in compilation.files.items()}
+        version = NewVersion(
+            label=plan.label,
+            source=source,
+            plan_digest=compilation.digest,
+            dag_digest=digests[f"{plan.dag_id}.py"],
+            dag_id=plan.dag_id,
+        )
+        await self._workflows.add_version(agent_id, number, version)
+
+    async def _claim_routes(self, agent_id: UUID, plan: Plan) -> None:
+        await self._routes.clear(agent_id)
+        for trigger in _webhooks(plan):
+            path, method = str(trigger.config["path"]), str(trigger.config["method"])
+            if not await self._routes.add(agent_id, path, method, trigger.config):
+                owners = [route.workflow_id for route in await self._routes.at(path) if route.method == method]
+                detail = f"{method} {path!r} must be unique in the organisation; workflow {owners[0]!r} has it."
+                raise Problem(409, "webhook_route_taken", detail, workflow_id=owners[0])
+
+    def _answer(self, compilation: Compilation, plan: Plan, number: int, release: str) -> Published:
+        base = f"{self._settings.public_url}/webhook/{self._caller.organization}"
+        return Published(
+            workflow_id=plan.workflow_id,
+            version=number,
+            digest=compilation.digest,
+            release=release,
+            dag_id=plan.dag_id,
+            webhooks=[f"{base}/{trigger.config['path']}" for trigger in _webhooks(plan)],
+            diagnostics=[diagnostic.as_json() for diagnostic in compilation.diagnostics],
+        )
+
+
+def _webhooks(plan: Plan) -> list[Trigger]:
+    return [trigger for trigger in plan.triggers if trigger.type == "webhook"]
+
+
+def _digests(compilation: Compilation) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in compilation.files.items()}

@@ -1,0 +1,182 @@
+"""Stage 3, check: what holds between the parts of a workflow: edges, cycles, expressions, schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.expressions import Use
+from compiler.plan import Edge, EdgeKind
+from compiler.problems import Parts, Problems, listed, shown
+from compiler.references import Expressions
+from compiler.resolve import Task, Workflow, every_task
+from compiler.schemas import check_schema, describes_object
+from compiler.scope import Level
+from compiler.steps.conditional import ConditionalConfig
+from compiler.steps.container import ContainerConfig
+from compiler.steps.map import MapConfig
+from compiler.validation import did_you_mean
+
+Isolation = Literal["process", "kubernetes"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedWorkflow:
+    """A workflow whose parts fit, as far as the problems do not say otherwise.
+
+    :param level: The workflow's own tasks with their edges and graph.
+    :param uses: How expressions use the outputs of tasks.
+    """
+
+    workflow: Workflow
+    level: Level
+    uses: tuple[Use, ...]
+
+
+def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> CheckedWorkflow:
+    """Check everything that needs more than one part of a workflow."""
+    everyone = every_task(workflow.tasks)
+    expressions = Expressions(workflow, {task.id: task for task in reversed(everyone)}, problems)
+    level = _check_level(workflow.tasks, None, None, expressions, problems)
+    if "output" in workflow.document:
+        expressions.check_value(workflow.document["output"], ("output",), level)
+    _check_schemas(workflow, everyone, problems)
+    for task in everyone:
+        _check_task(task, problems, isolation)
+    return CheckedWorkflow(workflow, level, tuple(expressions.uses))
+
+
+def _check_level(
+    tasks: list[Task], outer: tuple[Level, int] | None, item: str | None, expressions: Expressions, problems: Problems
+) -> Level:
+    """Check a list of tasks that name each other, and the bodies of its maps."""
+    ids = {task.id for task in tasks}
+    edges: list[tuple[Edge, ...]] = []
+    broken = 0
+    for number, task in enumerate(tasks):
+        kept, is_broken = _check_edges(task, ids, problems)
+        edges.append(kept)
+        # A task that could not be read may have meant an edge too.
+        broken |= (is_broken or task.fields is None or task.config is None) << number
+    level = Level(tasks, edges, broken, outer, item)
+    _check_cycles(level, problems)
+    bodies: dict[int, Level] = {}
+    for number, task in enumerate(tasks):
+        if task.kind is MapConfig:
+            name = MapConfig.item_name(task.raw_config)
+            bodies[number] = _check_level(task.body, (level, number), name, expressions, problems)
+    for number, task in enumerate(tasks):
+        expressions.check_config(level, number)
+        if number in bodies and task.raw_config.get("result") is not None:
+            parts = (*task.parts, "config", "result")
+            expressions.check_result(task.raw_config["result"], parts, bodies[number], task.id)
+    return level
+
+
+@dataclass(frozen=True, slots=True)
+class _FoundEdge:
+    kind: EdgeKind
+    parts: Parts
+    target: str
+
+
+def _edges_of(task: Task) -> Iterator[_FoundEdge]:
+    """Yield the edges of a task as they stand in the document; what is no id is passed over."""
+    for key, value in task.raw.items():
+        if key == "next" and isinstance(value, list):
+            for index, target in enumerate(value):
+                if isinstance(target, str):
+                    yield _FoundEdge("next", ("next", index), target)
+        elif key == "config" and isinstance(value, dict) and task.kind is not None:
+            for choice in task.kind.choices(value):
+                yield _FoundEdge(choice.kind, ("config", *choice.parts), choice.target)
+        elif key == "on_error" and isinstance(value, dict) and isinstance(value.get("goto"), str):
+            yield _FoundEdge("goto", ("on_error", "goto"), value["goto"])
+
+
+def _check_edges(task: Task, ids: set[str], problems: Problems) -> tuple[tuple[Edge, ...], bool]:
+    """Check what a task's edges name.
+
+    :return: The edges without duplicates, and whether one of them names no task.
+    """
+    found = list(_edges_of(task))
+    after_success = {edge.target for edge in found if edge.kind == "next"}
+    kept: dict[tuple[str, str], Edge] = {}
+    is_broken = False
+    for edge in found:
+        parts = (*task.parts, *edge.parts)
+        if edge.target not in ids:
+            is_broken = True
+            _report_unknown(edge, parts, task, ids, problems)
+            continue
+        if edge.kind != "next" and edge.target in after_success:
+            message = f"'{edge.target}' must not be in `next` and also in `{_key(edge)}`: leave it out of one of them."
+            problems.error("invalid_config", parts, message, task_id=task.id)
+        # A step chooses one target, however many of its conditions name it.
+        way = edge.kind if edge.kind in ("next", "goto") else "chosen"
+        kept.setdefault((way, edge.target), Edge(target=edge.target, kind=edge.kind))
+    return tuple(kept.values()), is_broken
+
+
+def _key(edge: _FoundEdge) -> str:
+    return str(next(part for part in reversed(edge.parts) if isinstance(part, str)))
+
+
+def _report_unknown(edge: _FoundEdge, parts: Parts, task: Task, ids: set[str], problems: Problems) -> None:
+    suggestion = problems.closest(edge.target, ids, but=task.id)
+    message = f"`{_key(edge)}` must name a task of this workflow; got {shown(edge.target)}.{did_you_mean(suggestion)}"
+    problems.error("unknown_task", parts, message, task_id=task.id, suggestion=suggestion)
+
+
+def _check_cycles(level: Level, problems: Problems) -> None:
+    for group in level.graph.cycles():
+        first = level.tasks[group[0]]
+        names = listed([level.tasks[number].id for number in group])
+        message = f"Tasks must not lead back to themselves; {names} {'does' if len(group) == 1 else 'do'}. Cut an edge."
+        problems.error("cycle", first.parts, message, task_id=first.id)
+    for number in level.graph.only_behind_cycles():
+        task = level.tasks[number]
+        message = f"'{task.id}' can be reached only through a cycle, so it would never start."
+        problems.error("unreachable_task", task.parts, message, task_id=task.id)
+
+
+def _check_schemas(workflow: Workflow, everyone: list[Task], problems: Problems) -> None:
+    schema = workflow.document.get("input")
+    if isinstance(schema, dict):
+        check_schema(schema, ("input",), "invalid_field", problems)
+    for task in everyone:
+        schema = task.raw_config.get("output_schema")
+        if isinstance(schema, dict) and task.kind is not None and "output_schema" in task.kind.model_fields:
+            parts = (*task.parts, "config", "output_schema")
+            if check_schema(schema, parts, "invalid_config", problems, task.id) and not describes_object(schema):
+                message = "An `output_schema` must describe an object; give it `type: object`."
+                problems.error("invalid_config", parts, message, task_id=task.id)
+
+
+def _check_task(task: Task, problems: Problems, isolation: Isolation) -> None:
+    """Check the rules of single types."""
+    parts = (*task.parts, "config")
+    if isinstance(task.config, ConditionalConfig) and task.config.default is None:
+        message = "Without `default` no branch is taken where no condition is true."
+        problems.warning("no_default_branch", parts, message, task_id=task.id)
+    if task.kind is ContainerConfig and isolation == "process":
+        message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
+        report = problems.error if problems.for_run else problems.warning
+        report("needs_kubernetes", (*task.parts, "type"), message, task_id=task.id)
+    if task.kind is MapConfig:
+        for inner in every_task(task.body):
+            if inner.kind is MapConfig and _has_barriers(inner.body):
+                message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
+                problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
+
+
+def _has_barriers(body: list[Task]) -> bool:
+    """Tell whether a map's body has steps that are Airflow tasks of their own; a map of light steps is light."""
+    for task in body:
+        if task.kind is MapConfig:
+            if _has_barriers(task.body):
+                return True
+        elif task.kind is not None and task.kind.barrier:
+            return True
+    return False

@@ -1,0 +1,68 @@
+"""Stage 6, emit: the plan becomes the two files of the artifact.
+
+The DAG file has one fixed shape and holds checked identifiers, numbers and digests only: nothing a tenant wrote may
+reach Airflow. Its tag with the plan's digest makes Airflow see a new version where only the plan has changed.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from compiler.fields import is_identifier, is_organization
+from compiler.plan import Plan, Unit, plan_digest
+
+MAX_ACTIVE_RUNS = 1_000
+"""Deferred runs count too, so this is no limit of concurrency; that is enforced before a run is made."""
+
+
+def emit(plan: Plan) -> tuple[dict[str, bytes], str]:
+    """Return the artifact's files by name, and the plan's digest."""
+    plan_bytes = plan.to_bytes()
+    digest = plan_digest(plan_bytes)
+    return {f"{plan.dag_id}.py": dag_text(plan, digest).encode(), f"{plan.dag_id}.plan.json": plan_bytes}, digest
+
+
+def dag_text(plan: Plan, digest: str) -> str:
+    """Return the DAG file of a plan.
+
+    :raises ValueError: An identifier is not of its checked form; the earlier stages let no such plan through.
+    """
+    _require_checked(plan)
+    following: dict[str, list[str]] = {}
+    names = {unit.id: _variable(unit) for unit in plan.units}
+    for unit in plan.units:
+        for upstream in unit.upstream:
+            following.setdefault(upstream, []).append(names[unit.id])
+    edges = [(names[unit.id], following[unit.id]) for unit in plan.units if unit.id in following]
+    return _template().render(plan=plan, digest=digest, edges=edges, max_active_runs=MAX_ACTIVE_RUNS)
+
+
+def _require_checked(plan: Plan) -> None:
+    """Look at everything once more that goes into the file: it is run by Airflow with all its rights."""
+    ids = [plan.workflow_id, *(step for unit in plan.units for step in unit.steps)]
+    ids += [unit.id.removeprefix("segment.") for unit in plan.units]
+    unsafe = [name for name in ids if not is_identifier(name)]
+    if unsafe or not is_organization(plan.organization):
+        raise ValueError(f"a DAG file may hold checked identifiers only; got {(unsafe or [plan.organization])[0]!r}")
+
+
+def _variable(unit: Unit) -> str:
+    """Return the Python variable of a unit; the prefix keeps ids such as ``class`` or ``timedelta`` harmless."""
+    return "t_" + unit.id if "." not in unit.id else "s_" + unit.id.removeprefix("segment.")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(  # noqa: S701 - it makes Python, not HTML, and of checked identifiers only
+        undefined=StrictUndefined, keep_trailing_newline=False
+    )
+    environment.filters.update(variable=_variable, number=_number)
+    text = (Path(__file__).parent / "templates" / "dag.py.jinja").read_text(encoding="utf-8")
+    return environment.from_string(text)

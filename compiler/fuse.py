@@ -1,0 +1,103 @@
+"""Stage 5, fuse: groups the steps into the units that become Airflow tasks.
+
+An Airflow task costs about half a second before any work. So light steps that touch share one: a *segment* is a
+maximal connected group of light steps with the same set of barriers upstream. Since barriers upstream only become more
+along an edge, no segment waits for itself, and no step waits for a barrier that is not upstream of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.graph import Graph
+from compiler.plan import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class FusionStep:
+    """What fusion must know about a step.
+
+    :param barrier: It is an Airflow task of its own.
+    :param joins_any: It runs at the first taken edge.
+    """
+
+    id: str
+    targets: tuple[str, ...]
+    barrier: bool = False
+    joins_any: bool = False
+
+
+def fuse(steps: Sequence[FusionStep], fusion: Literal["auto", "off"]) -> tuple[Unit, ...]:
+    """Return the units of a plan, in the order of their first steps.
+
+    :param steps: In document order; their edges have no cycle.
+    :param fusion: ``off`` makes every step a unit.
+    """
+    numbers = {step.id: number for number, step in enumerate(steps)}
+    edges = [(number, numbers[target]) for number, step in enumerate(steps) for target in step.targets]
+    graph = Graph(len(steps), edges)
+    alone = [fusion == "off" or step.barrier for step in steps]
+    keys, starters = _keys(steps, graph, alone)
+    groups = _groups(graph, alone, keys)
+    return _units(steps, graph, groups, starters)
+
+
+def _keys(steps: Sequence[FusionStep], graph: Graph, alone: Sequence[bool]) -> tuple[list[int], set[int]]:
+    """Return for each step what it waits for (as a set of bits), and the steps that start at the first of several.
+
+    A step waits for the barriers upstream of it. An ``any`` step with predecessors elsewhere must not wait for all of
+    them, so it begins a segment: it counts as a bit of its own, which it hands on to all that follow it.
+    """
+    keys = [0] * len(steps)
+    starters: set[int] = set()
+    for (node,) in graph.components:
+        predecessors = graph.predecessors[node]
+        key = 0
+        for predecessor in predecessors:
+            key |= keys[predecessor] | (1 << predecessor if alone[predecessor] else 0)
+        if steps[node].joins_any and any(alone[node] or alone[p] or keys[p] != key for p in predecessors):
+            starters.add(node)
+            key |= 1 << node
+        keys[node] = key
+    return keys, starters
+
+
+def _groups(graph: Graph, alone: Sequence[bool], keys: Sequence[int]) -> list[int]:
+    """Return for each step the first step of its group: connected light steps with the same key."""
+    first = [-1] * graph.size
+    for start in range(graph.size):
+        if first[start] != -1:
+            continue
+        first[start] = start
+        todo = [] if alone[start] else [start]
+        while todo:
+            node = todo.pop()
+            for other in (*graph.successors[node], *graph.predecessors[node]):
+                if first[other] == -1 and not alone[other] and keys[other] == keys[start]:
+                    first[other] = start
+                    todo.append(other)
+    return first
+
+
+def _units(steps: Sequence[FusionStep], graph: Graph, groups: Sequence[int], starters: set[int]) -> tuple[Unit, ...]:
+    """Return the units of the groups, with what each waits for."""
+    inside: dict[int, list[int]] = {}
+    for node, group in enumerate(groups):
+        inside.setdefault(group, []).append(node)
+    names = {
+        group: steps[group].id if len(nodes) == 1 else f"segment.{steps[group].id}" for group, nodes in inside.items()
+    }
+    units = []
+    for group, nodes in inside.items():
+        before = {groups[predecessor] for node in nodes for predecessor in graph.predecessors[node]} - {group}
+        units.append(
+            Unit(
+                id=names[group],
+                steps=tuple(steps[node].id for node in nodes),
+                upstream=tuple(names[other] for other in sorted(before)),
+                starts_on_any=any(node in starters for node in nodes),
+            )
+        )
+    return tuple(units)

@@ -1,0 +1,100 @@
+"""Stage 4, plan: a checked workflow becomes a plan with everything resolved and written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from compiler.check import CheckedWorkflow
+from compiler.expressions import Use
+from compiler.fuse import FusionStep, fuse
+from compiler.infer import infer_schema
+from compiler.model import RetryFields, TaskFields, config_as_json
+from compiler.plan import Edge, Plan, Retry, Step, Trigger
+from compiler.resolve import Task
+from compiler.steps import STEP_TYPES
+from compiler.steps.ai_inference import AIInferenceConfig
+from compiler.triggers import trigger_as_json
+
+Isolation = Literal["process", "kubernetes"]
+Fusion = Literal["auto", "off"]
+
+
+def make_plan(checked: CheckedWorkflow, *, organization: str, isolation: Isolation, fusion: Fusion | None) -> Plan:
+    """Return the plan of a workflow that was checked without errors.
+
+    :param fusion: Overrules ``settings.fusion``; None leaves it.
+    """
+    fields = checked.workflow.fields
+    assert fields is not None, "a workflow without errors has its fields"
+    steps = _steps(checked)
+    chosen = fusion or fields.settings.fusion
+    return Plan(
+        organization=organization,
+        workflow_id=fields.id,
+        name=fields.name,
+        label=fields.version,
+        description=fields.description,
+        triggers=tuple(
+            Trigger(type=trigger.type, config=trigger_as_json(trigger.config))
+            for trigger in checked.workflow.triggers
+            if trigger.config is not None
+        ),
+        input_schema=fields.input,
+        vars=tuple(fields.vars),
+        steps=steps,
+        units=fuse([_for_fusion(step) for step in steps], chosen),
+        has_output="output" in fields.model_fields_set,
+        output=fields.output,
+        timeout_seconds=fields.settings.timeout,
+        fusion=chosen,
+        isolation=isolation,
+    )
+
+
+def _steps(checked: CheckedWorkflow) -> tuple[Step, ...]:
+    uses: dict[str, list[Use]] = {}
+    for use in checked.uses:
+        uses.setdefault(use.root, []).append(use)
+    level = checked.level
+    return tuple(_step(task, level.edges[number], uses.get(task.id, ())) for number, task in enumerate(level.tasks))
+
+
+def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use]) -> Step:
+    fields = task.fields
+    assert fields is not None, "a task without errors has its fields"
+    return Step(
+        id=task.id,
+        type=task.type,
+        config=_config(task, uses),
+        edges=edges,
+        join=fields.join,
+        retry=_retry(fields.retry),
+        timeout_seconds=fields.timeout,
+        on_error=_on_error(fields),
+    )
+
+
+def _config(task: Task, uses: Iterable[Use]) -> dict[str, Any]:
+    """Return a task's config with its defaults, and with the schema its uses imply."""
+    assert task.config is not None, "a task without errors has its config"
+    config = config_as_json(task.config)
+    if isinstance(task.config, AIInferenceConfig) and config.get("output_schema") is None:
+        schema = infer_schema(uses)
+        if schema is not None:
+            config["output_schema"] = schema
+            config["schema_inferred"] = True
+    return config
+
+
+def _retry(fields: RetryFields | None) -> Retry:
+    return Retry() if fields is None else Retry(**fields.model_dump())
+
+
+def _on_error(fields: TaskFields) -> Literal["fail", "continue", "goto"]:
+    return fields.on_error if isinstance(fields.on_error, str) else "goto"
+
+
+def _for_fusion(step: Step) -> FusionStep:
+    targets = tuple(edge.target for edge in step.edges)
+    return FusionStep(step.id, targets, STEP_TYPES[step.type].barrier, step.join == "any")

@@ -1,0 +1,122 @@
+"""Checks JSON Schemas that stand in a workflow: valid, small, and closed in themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from compiler.diagnostics import Code
+from compiler.graph import Graph
+from compiler.problems import Parts, Problems, shown
+
+MAX_SCHEMA_BYTES = 64 * 1024
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def check_schema(
+    schema: dict[str, Any], parts: Parts, code: Code, problems: Problems, task_id: str | None = None
+) -> bool:
+    """Check one schema and report what is wrong.
+
+    :param code: The code of an invalid schema.
+    :return: Whether it is valid.
+    """
+    if len(orjson.dumps(schema)) > MAX_SCHEMA_BYTES:
+        message = f"A schema may have {MAX_SCHEMA_BYTES:,} bytes; this one has more."
+        problems.error("limit_exceeded", parts, message, task_id=task_id)
+        return False
+    found = list(_problems_of(schema))
+    for inner, message in found:
+        problems.error(code, (*parts, *inner), message, task_id=task_id)
+    return not found
+
+
+def describes_object(schema: dict[str, Any]) -> bool:
+    """Tell whether whatever matches a schema is an object."""
+    return schema.get("type") == "object"
+
+
+def _problems_of(schema: dict[str, Any]) -> Iterator[tuple[Parts, str]]:
+    """Yield paths and messages of what is wrong with a schema."""
+    # Imported here: it takes half a second, and many workflows have no schema.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    dialect = schema.get("$schema", DIALECT)
+    if dialect != DIALECT:
+        yield ("$schema",), f"A schema must be of JSON Schema 2020-12; got {shown(dialect)}."
+        return
+    meta = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    error = best_match(meta.iter_errors(schema))
+    if error is not None:
+        reason = error.message if len(error.message) <= 200 else error.message[:199] + "…"
+        yield tuple(error.absolute_path), f"A schema must be valid JSON Schema 2020-12: {reason}."
+        return
+    yield from _reference_problems(schema)
+
+
+_REFERENCES = ("$ref", "$dynamicRef")
+_IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
+_IN_PLACE = ("not", "if", "then", "else")
+
+
+def _reference_problems(schema: dict[str, Any]) -> Iterator[tuple[Parts, str]]:
+    """Yield the references that leave the schema, lead nowhere, or come back without having gone deeper."""
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
+    subschemas = _subschemas(schema)
+    numbers = {id(value): number for number, (_, value) in enumerate(subschemas)}
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    same_place: list[tuple[int, int]] = []
+    for number, (parts, value) in enumerate(subschemas):
+        if parts and "$id" in value:
+            yield (*parts, "$id"), "`$id` may stand only at the top of a schema."
+            return
+        for key in _REFERENCES:
+            reference = value.get(key, "#")
+            if not reference.startswith("#"):
+                yield (
+                    (*parts, key),
+                    f"`{key}` must lead into its own schema, like '#/$defs/x'; got {shown(reference)}.",
+                )
+                continue
+            try:
+                target = resolver.lookup(reference).contents if key in value else True
+            except Unresolvable:
+                target = None
+            if id(target) in numbers:
+                same_place.append((number, numbers[id(target)]))
+            elif not isinstance(target, bool):
+                yield (*parts, key), f"`{key}` must lead to a schema; there is none at {shown(reference)}."
+        same_place.extend((number, numbers[id(child)]) for child in _in_place(value))
+    for group in Graph(len(subschemas), same_place).cycles():
+        yield subschemas[group[0]][0], "A schema must not refer to itself for the same value: that would never end."
+
+
+def _subschemas(schema: dict[str, Any]) -> list[tuple[Parts, dict[str, Any]]]:
+    """Return the schema and all schemas in it, with their paths."""
+    from referencing.jsonschema import DRAFT202012
+
+    places: dict[int, Parts] = {}
+    todo: list[tuple[Parts, Any]] = [((), schema)]
+    while todo:
+        parts, value = todo.pop()
+        places[id(value)] = parts
+        children = value.items() if isinstance(value, dict) else enumerate(value)
+        todo.extend(((*parts, key), child) for key, child in children if isinstance(child, dict | list))
+    found: list[dict[str, Any]] = [schema]
+    for value in found:
+        found.extend(item for item in DRAFT202012.subresources_of(value) if isinstance(item, dict))
+    return [(places[id(value)], value) for value in found]
+
+
+def _in_place(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the schemas in a schema that are applied to the same value."""
+    children = [schema.get(key) for key in _IN_PLACE]
+    children += [child for key in _IN_PLACE_LISTS for child in schema.get(key, [])]
+    children += schema.get("dependentSchemas", {}).values()
+    yield from (child for child in children if isinstance(child, dict))

@@ -1,0 +1,142 @@
+"""The trigger types: one config model each, and their table."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
+
+from compiler.fields import Duration, FormatModel, Json, problem
+
+_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class TriggerConfig(FormatModel):
+    """Base of the trigger configs."""
+
+    available: ClassVar[bool] = False
+
+
+class ManualConfig(TriggerConfig):
+    """Started by a person or by the API."""
+
+    available: ClassVar[bool] = True
+
+
+class WorkflowTriggerConfig(TriggerConfig):
+    """Started by another workflow."""
+
+
+class EventConfig(TriggerConfig):
+    """Started by an event of a type."""
+
+    type: str = Field(min_length=1)
+    filter: Json = None
+
+
+def check_cron(cron: str) -> str:
+    """Return a cron expression of five fields as it is.
+
+    :raises PydanticCustomError: It is none, or it never comes true.
+    """
+    # Imported here: only scheduled workflows need it.
+    from croniter import croniter
+    from croniter.croniter import CroniterError
+
+    rule = "must be a cron expression of five fields, for example '0 9 * * 1-5'"
+    if not cron.isascii() or len(cron.split()) != 5 or re.search(r"\b[hr](?![a-z])", cron, re.IGNORECASE):
+        raise problem("invalid_trigger", rule)
+    try:
+        # Any fixed day will do: whether it is ever due does not depend on it.
+        croniter(cron, datetime(2024, 1, 1, tzinfo=UTC)).get_next(datetime)
+    except (CroniterError, ValueError, KeyError, OverflowError) as error:
+        raise problem("invalid_trigger", f"{rule} ({error})") from error
+    return cron
+
+
+def check_time_zone(name: str) -> str:
+    """Return a time zone's name as it is.
+
+    :raises PydanticCustomError: There is no such zone.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise problem("invalid_trigger", "must be a time zone such as 'UTC' or 'Europe/Berlin'") from error
+    return name
+
+
+class ScheduleConfig(TriggerConfig):
+    """Started by the clock."""
+
+    cron: Annotated[str, AfterValidator(check_cron)]
+    timezone: Annotated[str, AfterValidator(check_time_zone)] = "UTC"
+    input: Json = None
+
+
+class WebhookAuth(FormatModel):
+    """How a webhook knows its caller. The keys beside ``type`` belong to the scheme."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["none", "api_key", "hmac", "standard_webhooks", "jwt"]
+
+
+class WebhookResponse(FormatModel):
+    """When a webhook answers: at once, with the result, or by calling back."""
+
+    mode: Literal["async", "sync", "callback"] = "async"
+    timeout: Duration = Field(default=30.0, description="How long a sync webhook waits.")
+
+
+def serve_path(path: str) -> str:
+    """Return a webhook's path as it is served after ``/webhook/<organisation>/``.
+
+    :raises PydanticCustomError: It has empty or odd segments.
+    """
+    served = path.removeprefix("/webhook/") if path.startswith("/webhook/") else path.removeprefix("/")
+    for segment in served.split("/"):
+        # `.` and `..` are taken out of URLs by clients and proxies: such a path could never be called.
+        if _SEGMENT.fullmatch(segment) is None or segment in (".", ".."):
+            raise problem("invalid_trigger", "must be segments of A-Z, a-z, 0-9, '.', '_' and '-' between slashes")
+    return served
+
+
+class WebhookConfig(TriggerConfig):
+    """Started by an HTTP call."""
+
+    available: ClassVar[bool] = True
+
+    path: Annotated[str, AfterValidator(serve_path)] = Field(max_length=500)
+    method: str = "POST"
+    auth: WebhookAuth = Field(default_factory=lambda: WebhookAuth(type="none"))
+    response: WebhookResponse = Field(default_factory=WebhookResponse)
+
+    @field_validator("method")
+    @classmethod
+    def _check_method(cls, method: str) -> str:
+        if method.upper() not in METHODS:
+            raise problem("invalid_trigger", f"must be one of {', '.join(METHODS)}")
+        return method.upper()
+
+
+TRIGGER_TYPES: dict[str, type[TriggerConfig]] = {
+    "manual": ManualConfig,
+    "schedule": ScheduleConfig,
+    "event": EventConfig,
+    "workflow": WorkflowTriggerConfig,
+    "webhook": WebhookConfig,
+}
+"""Trigger type -> its config model."""
+
+
+def trigger_as_json(config: TriggerConfig) -> dict[str, Any]:
+    """Return a trigger's config as the plan holds it."""
+    data: dict[str, Any] = config.model_dump(mode="json", by_alias=True)
+    if isinstance(config, WebhookConfig):
+        data["response"] = {"mode": config.response.mode, "timeout_seconds": config.response.timeout}
+    return data

@@ -1,0 +1,162 @@
+"""The execution store behind the control plane's runtime API."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from operators.execution.records import (
+    ExecutionState,
+    Finish,
+    Journaling,
+    LeaseGrant,
+    LeaseRequest,
+    ModelCredential,
+    Record,
+    Settling,
+)
+from operators.execution.store import (
+    ExecutionEndedError,
+    LeaseHeldError,
+    RejectedError,
+    StaleLeaseError,
+    StoreError,
+)
+from operators.settings import RuntimeSettings
+
+Answer = TypeVar("Answer", bound=Record)
+
+TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+QUICK_RETRIES = (0.05, 0.2)
+"""Waits before the second and third try, in seconds. They bridge a dropped connection; a control plane that is away
+for longer is the runner's to wait for."""
+AWAY = frozenset({502, 503, 504})
+
+
+class HttpStore:
+    """Implements ``ExecutionStore`` over HTTP. Use it as an asynchronous context manager, in one event loop.
+
+    Every call is idempotent, so each is tried again where no answer came or a proxy answered for the API.
+
+    :param settings: Where the API is, and the token.
+    :param transport: Replaces the network in tests.
+    """
+
+    def __init__(self, settings: RuntimeSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=f"{settings.api_url}/runtime/v1",
+            headers={"Authorization": f"Bearer {settings.token}"},
+            timeout=TIMEOUT,
+            transport=transport,
+            # Proxies of the environment are for the outside world; the control plane is ours.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> HttpStore:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
+        """Take or renew the lease of a unit; see ``ExecutionStore``."""
+        return await self._post(execution_id, "lease", request, LeaseGrant, unit=request.unit)
+
+    async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
+        """Extend a lease; see ``ExecutionStore``."""
+        body = Settling(unit=unit, token=token)
+        return await self._post(execution_id, "heartbeat", body, ExecutionState, unit=unit)
+
+    async def journal(self, execution_id: str, entry: Journaling) -> ExecutionState:
+        """Store step results; see ``ExecutionStore``."""
+        return await self._post(execution_id, "steps", entry, ExecutionState, unit=entry.unit)
+
+    async def settle(self, execution_id: str, entry: Settling) -> ExecutionState:
+        """Give a lease back; see ``ExecutionStore``."""
+        return await self._post(execution_id, "settle", entry, ExecutionState, unit=entry.unit)
+
+    async def finish(self, execution_id: str, entry: Finish) -> ExecutionState:
+        """End an execution; see ``ExecutionStore``."""
+        return await self._post(execution_id, "finish", entry, ExecutionState, unit=entry.unit)
+
+    async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
+        """Return a model key; see ``ExecutionStore``."""
+        path = f"/executions/{_segment(execution_id)}/credentials/models/{_segment(provider)}"
+        response = await self._request("GET", path)
+        return _read(response, ModelCredential, execution_id=execution_id, unit="")
+
+    async def _post(self, execution_id: str, action: str, body: Record, answer: type[Answer], *, unit: str) -> Answer:
+        path = f"/executions/{_segment(execution_id)}/{action}"
+        response = await self._request("POST", path, content=body.model_dump_json().encode())
+        return _read(response, answer, execution_id=execution_id, unit=unit)
+
+    async def _request(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        problem = "no answer"
+        for wait in (*QUICK_RETRIES, None):
+            try:
+                response = await self._client.request(method, path, content=content, headers=headers)
+            except httpx.TransportError as error:
+                problem = type(error).__name__
+            else:
+                if response.status_code not in AWAY:
+                    return response
+                problem = f"HTTP {response.status_code}"
+            if wait is not None:
+                await asyncio.sleep(wait)
+        raise StoreError(f"the runtime API did not answer: {problem}")
+
+
+def _segment(text: str) -> str:
+    """Return a text as one segment of a path: run ids of Airflow hold colons, pluses and more."""
+    return quote(text, safe="")
+
+
+def _read(response: httpx.Response, answer: type[Answer], *, execution_id: str, unit: str) -> Answer:
+    if response.is_success:
+        try:
+            return answer.model_validate_json(response.content)
+        except ValidationError:
+            raise StoreError(f"the runtime API answered no {answer.__name__}") from None
+    raise _error(response, execution_id=execution_id, unit=unit)
+
+
+def _error(response: httpx.Response, *, execution_id: str, unit: str) -> StoreError:
+    """Return the exception of a problem+json answer; its ``detail`` stays out, since it may hold tenant text."""
+    problem = _problem(response)
+    code = problem.get("code")
+    if code == "lease_held":
+        return LeaseHeldError(unit, _seconds(problem.get("retry_after")))
+    if code == "stale_lease":
+        return StaleLeaseError(f"the lease on unit {unit!r} was taken over")
+    if code == "execution_ended":
+        status = problem.get("status")
+        ended = problem.get("execution_status", status)
+        return ExecutionEndedError(execution_id, ended if ended in ("success", "failed", "cancelled") else "failed")
+    if response.status_code >= 500 or response.status_code in (408, 429):
+        return StoreError(f"the runtime API answered HTTP {response.status_code}")
+    known = f" ({code})" if isinstance(code, str) and code.isidentifier() else ""
+    return RejectedError(f"the runtime API refused the call: HTTP {response.status_code}{known}")
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    try:
+        problem = response.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _seconds(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and value >= 0 else 1.0

@@ -1,0 +1,140 @@
+"""Runs a whole plan in this process: the same units, runner and rules as in Airflow, without Airflow."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from compiler.plan import Plan, Unit, plan_digest
+from operators.ai.environment import environment_credential
+from operators.execution.clock import Clock
+from operators.execution.flow import Flow
+from operators.execution.inputs import input_error
+from operators.execution.memory import InMemoryStore, StoredExecution
+from operators.execution.records import ExecutionStatus, StepError, StepRecord
+from operators.execution.runner import OutcomeKind, run_unit, store_services
+from operators.execution.stubs import Stubs
+from operators.steps.base import Credentials, StepServices
+
+MANUAL_TRIGGER: JsonValue = {"type": "manual", "method": None, "path": None, "headers": {}, "query": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResult:
+    """The end of a local run; ``steps`` has every step of the plan, in document order."""
+
+    status: ExecutionStatus
+    output: JsonValue
+    error: StepError | None
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+
+
+async def run_plan(
+    plan: Plan,
+    *,
+    input: JsonValue,
+    trigger: JsonValue = MANUAL_TRIGGER,
+    vars: dict[str, JsonValue] | None = None,
+    stubs: Stubs | None = None,
+    credentials: Credentials = environment_credential,
+    clock: Clock | None = None,
+    execution_id: str = "local",
+) -> LocalResult:
+    """Run a plan to its end.
+
+    An input that breaks the schema fails the run with ``invalid_input`` before anything starts.
+    """
+    clock = clock or Clock()
+    problem = input_error(plan, input)
+    if problem is not None:
+        steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
+        return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
+    store = InMemoryStore(credentials=credentials)
+    execution = store.accept(
+        execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
+    )
+    services = store_services(store, execution_id, clock)
+    try:
+        await _Units(plan, store, services, execution, stubs or Stubs(), clock).run()
+    finally:
+        await services.close()
+    steps = {step.id: execution.steps[step.id] for step in plan.steps}
+    return LocalResult(execution.status, execution.output, execution.error, steps)
+
+
+class _Units:
+    """The units of a run, each started by the rule its Airflow task has."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: InMemoryStore,
+        services: StepServices,
+        execution: StoredExecution,
+        stubs: Stubs,
+        clock: Clock,
+    ) -> None:
+        self._plan = plan
+        self._flow = Flow(plan)
+        self._digest = plan_digest(plan.to_bytes())
+        self._store = store
+        self._services = services
+        self._execution = execution
+        self._stubs = stubs
+        self._clock = clock
+        self._ended: dict[str, asyncio.Future[OutcomeKind]] = {}
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run every unit."""
+        loop = asyncio.get_running_loop()
+        self._ended = {unit.id: loop.create_future() for unit in self._plan.units}
+        async with asyncio.TaskGroup() as group:
+            for unit in self._plan.units:
+                group.create_task(self._run(unit))
+
+    async def _run(self, unit: Unit) -> None:
+        upstream = [self._ended[unit_id] for unit_id in unit.upstream]
+        if unit.starts_on_any and upstream:
+            await asyncio.wait(upstream, return_when=asyncio.FIRST_COMPLETED)
+        elif "failed" in [await ended for ended in upstream]:
+            # Airflow does not start it either (`none_failed`); whoever ends the execution marks its steps.
+            self._end(unit, "failed")
+            return
+        while True:
+            # Taken before the run, so that no change during it is missed.
+            changed = self._changed
+            outcome = await self._run_once(unit)
+            if outcome != "undecided":
+                self._end(unit, outcome)
+                return
+            await changed.wait()
+
+    async def _run_once(self, unit: Unit) -> OutcomeKind:
+        outcome = await run_unit(
+            self._plan,
+            unit.id,
+            self._store,
+            self._services,
+            execution_id=self._execution.info.id,
+            owner=unit.id,
+            plan_digest=self._digest,
+            flow=self._flow,
+            stubs=self._stubs,
+            clock=self._clock,
+            observer=lambda record: self._change(),
+        )
+        if outcome.kind == "ended":
+            return "done" if outcome.status == "success" else "failed"
+        return outcome.kind
+
+    def _end(self, unit: Unit, outcome: OutcomeKind) -> None:
+        self._ended[unit.id].set_result(outcome)
+        self._change()
+
+    def _change(self) -> None:
+        """Wake the units that wait for a step to be decided or a unit to end."""
+        self._changed.set()
+        self._changed = asyncio.Event()

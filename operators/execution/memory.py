@@ -1,0 +1,214 @@
+"""An execution store in memory: for runs in one process and as the model of what a store promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+
+from compiler.plan import Plan
+from operators.execution.flow import Flow, is_decided
+from operators.execution.records import (
+    ExecutionInfo,
+    ExecutionState,
+    ExecutionStatus,
+    Finish,
+    Journaling,
+    LeaseGrant,
+    LeaseRequest,
+    ModelCredential,
+    Settling,
+    StepError,
+    StepRecord,
+)
+from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
+from operators.steps.base import Credentials
+
+
+@dataclass(slots=True)
+class _Lease:
+    owner: str
+    token: int
+    expires: float
+
+
+@dataclass(slots=True)
+class StoredExecution:
+    """An execution as the store keeps it; read it, never change it."""
+
+    plan: Plan
+    info: ExecutionInfo
+    input: JsonValue
+    trigger: JsonValue
+    vars: dict[str, JsonValue]
+    status: ExecutionStatus = "pending"
+    output: JsonValue = None
+    error: StepError | None = None
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    halted: bool = False
+    clear_number: int = 0
+    plan_digest: str | None = None
+    last_token: int = 0
+    leases: dict[str, _Lease] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the execution has its final status."""
+        return self.status in ("success", "failed", "cancelled")
+
+
+async def _no_credential(provider: str) -> ModelCredential:
+    return ModelCredential(provider=provider)
+
+
+class InMemoryStore:
+    """Implements ``ExecutionStore`` with fencing and expiring leases.
+
+    :param credentials: Gives model keys; without it the test model answers.
+    :param monotonic: Clock of the leases, in seconds.
+    :param ttl_seconds: How long a lease lives without a heartbeat.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials = _no_credential,
+        monotonic: Callable[[], float] = time.monotonic,
+        ttl_seconds: float = 15.0,
+    ) -> None:
+        self._credentials = credentials
+        self._monotonic = monotonic
+        self._ttl = ttl_seconds
+        self._executions: dict[str, StoredExecution] = {}
+
+    def accept(
+        self,
+        execution_id: str,
+        plan: Plan,
+        *,
+        input: JsonValue = None,
+        trigger: JsonValue = None,
+        vars: dict[str, JsonValue] | None = None,
+        started_at: datetime | None = None,
+        version: int = 1,
+    ) -> StoredExecution:
+        """Add a pending execution."""
+        started = (started_at or datetime.now(UTC)).isoformat()
+        info = ExecutionInfo(id=execution_id, workflow_id=plan.workflow_id, version=version, started_at=started)
+        execution = StoredExecution(plan, info, input, trigger, vars or {})
+        self._executions[execution_id] = execution
+        return execution
+
+    def cancel(self, execution_id: str) -> None:
+        """Ask the runners of an execution to start nothing more."""
+        self._executions[execution_id].halted = True
+
+    def execution(self, execution_id: str) -> StoredExecution:
+        """Return an execution.
+
+        :raises RejectedError: There is none of this id.
+        """
+        try:
+            return self._executions[execution_id]
+        except KeyError:
+            raise RejectedError(f"no execution {execution_id!r}") from None
+
+    async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
+        """Take or renew the lease of a unit; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        plan = execution.plan
+        if (request.organization, request.workflow_id) != (plan.organization, plan.workflow_id):
+            raise RejectedError(f"execution {execution_id!r} is not of workflow {request.workflow_id!r}")
+        if execution.plan_digest not in (None, request.plan_digest):
+            raise RejectedError(f"execution {execution_id!r} runs on another version of its workflow")
+        if request.clear_number > execution.clear_number:
+            self._reopen(execution, request.clear_number)
+        if execution.ended:
+            raise ExecutionEndedError(execution_id, execution.status)
+        held = execution.leases.get(request.unit)
+        now = self._monotonic()
+        if held is not None and held.owner != request.owner and held.expires > now:
+            raise LeaseHeldError(request.unit, held.expires - now)
+        execution.last_token += 1
+        execution.leases[request.unit] = _Lease(request.owner, execution.last_token, now + self._ttl)
+        execution.status = "running"
+        execution.plan_digest = request.plan_digest
+        return self._grant(execution)
+
+    def _grant(self, execution: StoredExecution) -> LeaseGrant:
+        return LeaseGrant(
+            token=execution.last_token,
+            ttl_seconds=self._ttl,
+            heartbeat_seconds=self._ttl / 3,
+            epoch=execution.clear_number,
+            execution=execution.info,
+            input=execution.input,
+            trigger=execution.trigger,
+            vars=execution.vars,
+            steps=dict(execution.steps),
+            halted=execution.halted,
+        )
+
+    def _reopen(self, execution: StoredExecution, clear_number: int) -> None:
+        """Begin again where it failed. Older leases end, so that results of the first life are refused."""
+        execution.clear_number = clear_number
+        execution.steps = Flow(execution.plan).kept(execution.steps)
+        execution.status, execution.output, execution.error, execution.halted = "running", None, None, False
+        execution.leases.clear()
+
+    async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
+        """Extend a lease; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        lease = self._current(execution, unit, token)
+        lease.expires = self._monotonic() + self._ttl
+        return self._state(execution, unit)
+
+    async def journal(self, execution_id: str, entry: Journaling) -> ExecutionState:
+        """Store step results; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        lease = self._current(execution, entry.unit, entry.token)
+        if execution.ended:
+            raise StaleLeaseError(f"execution {execution_id!r} has ended")
+        lease.expires = self._monotonic() + self._ttl
+        execution.steps.update((record.id, record) for record in entry.steps)
+        for step_id in entry.running:
+            if not is_decided(execution.steps.get(step_id)):
+                execution.steps[step_id] = StepRecord(id=step_id, status="running")
+        execution.halted = execution.halted or entry.halt
+        return self._state(execution, entry.unit)
+
+    async def settle(self, execution_id: str, entry: Settling) -> ExecutionState:
+        """Give a lease back; see ``ExecutionStore``. Its token stays good for ``finish`` until the next lease."""
+        execution = self.execution(execution_id)
+        self._current(execution, entry.unit, entry.token).expires = self._monotonic()
+        state = self._state(execution, entry.unit)
+        state.steps = dict(execution.steps)
+        return state
+
+    async def finish(self, execution_id: str, entry: Finish) -> ExecutionState:
+        """End an execution; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        self._current(execution, entry.unit, entry.token)
+        if not execution.ended:
+            execution.steps.update((record.id, record) for record in entry.steps)
+            execution.status, execution.output, execution.error = entry.status, entry.output, entry.error
+        return self._state(execution, entry.unit)
+
+    async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
+        """Return a model key; see ``ExecutionStore``."""
+        self.execution(execution_id)
+        return await self._credentials(provider)
+
+    def _current(self, execution: StoredExecution, unit: str, token: int) -> _Lease:
+        lease = execution.leases.get(unit)
+        if lease is None or lease.token != token:
+            raise StaleLeaseError(f"the lease on unit {unit!r} was taken over")
+        return lease
+
+    def _state(self, execution: StoredExecution, unit: str) -> ExecutionState:
+        now = self._monotonic()
+        active = [name for name, lease in execution.leases.items() if name != unit and lease.expires > now]
+        return ExecutionState(status=execution.status, halted=execution.halted, active_units=active)

@@ -1,0 +1,328 @@
+"""Runs one unit of an execution: lease, steps, journal, end. Free of Airflow.
+
+The steps of a unit are coroutines, as parallel as the edges allow. A step's result is journaled before its successors
+start, and what the journal already has is never run again: after a crash the next runner goes on where this one
+stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Literal
+
+from compiler.plan import Plan, Unit
+from operators.execution.attempts import StepRun
+from operators.execution.clock import Clock
+from operators.execution.ending import ending
+from operators.execution.flow import Flow, Progress
+from operators.execution.journaling import JournalWriter
+from operators.execution.patience import is_transient, patiently
+from operators.execution.records import (
+    ExecutionState,
+    ExecutionStatus,
+    LeaseGrant,
+    LeaseRequest,
+    ModelCredential,
+    Settling,
+    StepRecord,
+)
+from operators.execution.scope import enter, scope_of
+from operators.execution.store import (
+    ExecutionEndedError,
+    ExecutionStore,
+    LeaseHeldError,
+    RejectedError,
+    StaleLeaseError,
+    StoreError,
+)
+from operators.execution.stubs import Stubs
+from operators.steps.base import StepFailedError, StepServices
+
+OutcomeKind = Literal["done", "skipped", "failed", "undecided", "ended"]
+Observer = Callable[[StepRecord], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOutcome:
+    """How a unit's run ended.
+
+    ``done``: its steps are decided and the execution did not fail; ``skipped``: the same, all of them skipped;
+    ``failed``: the execution failed or was cancelled, here or elsewhere; ``undecided``: a first step waits for an edge
+    that is not decided yet, ask again later; ``ended``: the execution was over before the unit began.
+
+    :param status: The execution's status as last heard.
+    :param failures: ``(step id, error code)`` of the unhandled failures known.
+    """
+
+    kind: OutcomeKind
+    status: ExecutionStatus
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None = None) -> StepServices:
+    """Return services whose credentials come from the store, each asked for once."""
+    known: dict[str, ModelCredential] = {}
+
+    async def credential(provider: str) -> ModelCredential:
+        if provider not in known:
+            try:
+                call = partial(store.model_credential, execution_id, provider)
+                known[provider] = await patiently(call, clock or Clock())
+            except RejectedError:
+                raise StepFailedError(
+                    "credential_error", f"there is no usable credential for {provider!r}", retryable=False
+                ) from None
+        return known[provider]
+
+    return StepServices(credentials=credential)
+
+
+async def run_unit(
+    plan: Plan,
+    unit_id: str,
+    store: ExecutionStore,
+    services: StepServices,
+    *,
+    execution_id: str,
+    owner: str,
+    plan_digest: str,
+    clear_number: int = 0,
+    flow: Flow | None = None,
+    stubs: Stubs | None = None,
+    clock: Clock | None = None,
+    observer: Observer | None = None,
+) -> UnitOutcome:
+    """Run one unit of an execution to its end.
+
+    Waits while another runner holds the lease. The caller closes ``services``.
+
+    :param owner: Unique per process try.
+    :param flow: The plan's edges, where the caller has them already.
+    :param observer: Called with each final record once it is journaled.
+    :raises StaleLeaseError: Another runner took over; everything was cancelled at once.
+    :raises StoreError: The store refused, or stayed away for about a minute.
+    """
+    clock = clock or Clock()
+    unit = next(unit for unit in plan.units if unit.id == unit_id)
+    request = LeaseRequest(
+        organization=plan.organization,
+        workflow_id=plan.workflow_id,
+        unit=unit_id,
+        owner=owner,
+        plan_digest=plan_digest,
+        clear_number=clear_number,
+    )
+    try:
+        grant = await _lease(store, execution_id, request, clock)
+    except ExecutionEndedError as ended:
+        return UnitOutcome("ended", ended.status)
+    run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer)
+    await run.execute()
+    return await run.settle()
+
+
+async def _lease(store: ExecutionStore, execution_id: str, request: LeaseRequest, clock: Clock) -> LeaseGrant:
+    while True:
+        try:
+            return await patiently(lambda: store.lease(execution_id, request), clock)
+        except LeaseHeldError as held:
+            await clock.sleep(max(held.retry_after, 0.05))
+
+
+class _UnitRun:
+    """A leased unit."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        unit: Unit,
+        store: ExecutionStore,
+        services: StepServices,
+        grant: LeaseGrant,
+        clock: Clock,
+        stubs: Stubs,
+        observer: Observer | None,
+    ) -> None:
+        self._flow = flow
+        self._unit = unit
+        self._store = store
+        self._services = services
+        self._grant = grant
+        self._clock = clock
+        self._stubs = stubs
+        self._observer = observer
+        self._execution_id = grant.execution.id
+        self._scope = scope_of(flow.plan, grant)
+        self._progress = Progress(flow, grant.steps, unit.steps)
+        self._running: dict[str, StepRun] = {}
+        self._writer = JournalWriter(
+            store, self._execution_id, unit.id, grant.token, clock, lambda: list(self._running)
+        )
+        self._stopped = grant.halted or bool(flow.unhandled(grant.steps))
+        self._timed_out = False
+
+    async def execute(self) -> None:
+        """Run what may run; return when nothing runs and nothing more may start."""
+        left = self._seconds_left()
+        if _passed(left):
+            self._timed_out = True
+            return
+        try:
+            async with asyncio.timeout(left) as limit:
+                await self._work()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._timed_out = True
+            await self._cut_off()
+
+    def _seconds_left(self) -> float | None:
+        """Return how long the workflow's time-out leaves; it counts from acceptance."""
+        if self._flow.plan.timeout_seconds is None:
+            return None
+        accepted = datetime.fromisoformat(self._grant.execution.started_at)
+        return self._flow.plan.timeout_seconds - (self._clock.now() - accepted).total_seconds()
+
+    async def _work(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                heart = group.create_task(self._heartbeats())
+                async with asyncio.TaskGroup() as steps:
+                    await self._begin(steps)
+                heart.cancel()
+        except BaseExceptionGroup as errors:
+            raise _root(errors) from None
+
+    async def _begin(self, group: asyncio.TaskGroup) -> None:
+        advance = self._progress.open()
+        if self._stopped:
+            return
+        self._start(group, advance.ready)
+        skipped = self._skipped(advance.skipped)
+        if skipped:
+            await self._write(skipped)
+        elif self._running:
+            await self._announce()
+
+    def _start(self, group: asyncio.TaskGroup, step_ids: Iterable[str]) -> None:
+        for step_id in step_ids:
+            run = StepRun(self._flow.steps[step_id], self._services, self._clock, self._stubs)
+            self._running[step_id] = run
+            enter(self._scope, run.record)
+            group.create_task(self._run(group, run))
+
+    async def _run(self, group: asyncio.TaskGroup, run: StepRun) -> None:
+        """Run a step, journal its record and the skips that follow from it, then start its successors."""
+        await run.run(self._scope)
+        record = run.record
+        del self._running[record.id]
+        unhandled = self._flow.is_unhandled(record)
+        # From here on nothing starts, even while the record is on its way to the journal.
+        self._stopped = self._stopped or unhandled
+        advance = self._progress.add(record)
+        enter(self._scope, record)
+        await self._write([record, *self._skipped(advance.skipped)], halt=unhandled)
+        if not self._stopped:
+            self._start(group, advance.ready)
+
+    def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
+        records = [self._progress.journal[step_id] for step_id in step_ids]
+        for record in records:
+            enter(self._scope, record)
+        return records
+
+    async def _write(self, records: list[StepRecord], *, halt: bool = False) -> None:
+        await self._writer.write(records, halt=halt)
+        self._heard(self._writer.state)
+        if self._observer is not None:
+            for record in records:
+                self._observer(record)
+
+    async def _announce(self) -> None:
+        await self._writer.announce()
+        self._heard(self._writer.state)
+
+    def _heard(self, state: ExecutionState | None) -> None:
+        self._stopped = self._stopped or (state is not None and state.halted)
+
+    async def _heartbeats(self) -> None:
+        """Keep the lease. After its whole life without an answer it counts as lost."""
+        last = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(self._grant.heartbeat_seconds)
+            try:
+                state = await self._store.heartbeat(self._execution_id, self._unit.id, self._grant.token)
+            except StoreError as error:
+                if not is_transient(error):
+                    raise
+                if self._clock.monotonic() - last > self._grant.ttl_seconds:
+                    raise StaleLeaseError(f"no heartbeat of unit {self._unit.id!r} got through") from None
+            else:
+                last = self._clock.monotonic()
+                self._heard(state)
+
+    async def _cut_off(self) -> None:
+        """Journal the steps that the workflow's time-out ended in the middle."""
+        runs = list(self._running.values())
+        self._running.clear()
+        for run in runs:
+            run.close("cancelled")
+        await self._write([run.record for run in runs], halt=True)
+
+    async def settle(self) -> UnitOutcome:
+        """Give the lease back and, if this was the last unit at work, end the execution."""
+        entry = Settling(unit=self._unit.id, token=self._grant.token)
+        state = await patiently(lambda: self._store.settle(self._execution_id, entry), self._clock)
+        failures = self._flow.unhandled(state.steps)
+        failed = bool(failures) or state.halted or self._timed_out or state.status in ("failed", "cancelled")
+        complete = not self._flow.undecided(state.steps)
+        if complete or (failed and not state.active_units):
+            state = await self._finish(state)
+            failed = failed or state.status in ("failed", "cancelled")
+        return UnitOutcome(self._kind(failed), state.status, tuple(map(_failure, failures)))
+
+    async def _finish(self, settled: ExecutionState) -> ExecutionState:
+        finish = ending(
+            self._flow,
+            settled.steps,
+            self._scope,
+            unit=self._unit.id,
+            token=self._grant.token,
+            timed_out=self._timed_out or _passed(self._seconds_left()),
+        )
+        return await patiently(lambda: self._store.finish(self._execution_id, finish), self._clock)
+
+    def _kind(self, failed: bool) -> OutcomeKind:
+        if failed:
+            return "failed"
+        statuses = {
+            self._progress.journal[step].status if step in self._progress.journal else None for step in self._unit.steps
+        }
+        if statuses == {"skipped"}:
+            return "skipped"
+        return "done" if statuses <= {"success", "failed", "skipped"} else "undecided"
+
+
+def _passed(seconds_left: float | None) -> bool:
+    return seconds_left is not None and seconds_left <= 0
+
+
+def _failure(record: StepRecord) -> tuple[str, str]:
+    return record.id, record.error.code if record.error else "unknown"
+
+
+def _root(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error of a task group; the others are its consequences. A lost lease goes before all."""
+    leaves: list[BaseException] = []
+    todo: list[BaseException] = [errors]
+    while todo:
+        error = todo.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            todo.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((leaf for leaf in leaves if isinstance(leaf, StaleLeaseError)), leaves[0])

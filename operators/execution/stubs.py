@@ -1,0 +1,46 @@
+"""Stubs: values that stand in for the calls of steps in a local run."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from operators.steps.base import StepFailedError, StepResult
+
+
+class Stubs:
+    """A stub per step: one output for every attempt, or a list with an item an attempt.
+
+    In a list the item ``{"error": "text"}`` fails its attempt; every other item is that attempt's output. Stubs replace
+    only the call: the input is still rendered, and their value is not checked.
+
+    :param values: JSON object from step id to stub.
+    """
+
+    def __init__(self, values: dict[str, JsonValue] | None = None) -> None:
+        self._values = dict(values or {})
+        self._used: dict[str, int] = {}
+
+    def __contains__(self, step_id: str) -> bool:
+        return step_id in self._values
+
+    def call(self, step_id: str) -> StepResult:
+        """Answer the next attempt of a step.
+
+        :raises StepFailedError: ``stubbed_error`` where the stub says so, ``stub_exhausted`` after a list's end.
+        """
+        value = self._values[step_id]
+        if not isinstance(value, list):
+            return StepResult(value)
+        used = self._used.get(step_id, 0)
+        if used >= len(value):
+            raise StepFailedError(
+                "stub_exhausted",
+                f"the stub of {step_id!r} is exhausted: its list has {len(value)} items, one an attempt, and this is "
+                f"attempt {used + 1}. Add an item, or give one output instead of a list",
+                retryable=False,
+            )
+        self._used[step_id] = used + 1
+        item = value[used]
+        if isinstance(item, dict) and set(item) == {"error"} and isinstance(item["error"], str):
+            raise StepFailedError("stubbed_error", item["error"], retryable=True)
+        return StepResult(item)

@@ -1,0 +1,16 @@
+"""The light step types the runner knows."""
+
+from __future__ import annotations
+
+from operators.steps.ai_inference import AiInference
+from operators.steps.base import Handler
+from operators.steps.conditional import Conditional
+from operators.steps.respond import Respond
+from operators.steps.transform import Transform
+
+HANDLERS: dict[str, Handler] = {
+    "ai_inference": AiInference(),
+    "conditional": Conditional(),
+    "respond": Respond(),
+    "transform": Transform(),
+}

@@ -1,0 +1,74 @@
+"""``transform``: new values from old ones, by expressions or by JSONPath (RFC 9535)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import JsonValue
+
+from compiler.expressions import render
+from compiler.plan import Step
+from operators.steps.base import Scope, StepResult, StepServices, config_error
+
+if TYPE_CHECKING:
+    from jsonpath import JSONPathEnvironment
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A JSONPath query and the value it reads."""
+
+    source: JsonValue
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The object of a ``set``, with its expressions evaluated."""
+
+    value: JsonValue
+
+
+class Transform:
+    """Yields the object of ``set``, or ``{values}``: what the JSONPath query found, in its order."""
+
+    def render(self, step: Step, scope: Scope) -> Query | Assignment:
+        """Evaluate ``set``, or ``from`` and ``jsonpath``."""
+        config: dict[str, Any] = step.config
+        if config.get("set") is not None:
+            return Assignment(render(config["set"], scope))
+        return Query(source=render(config["from"], scope), path=config["jsonpath"])
+
+    async def call(self, request: Query | Assignment, services: StepServices) -> StepResult:
+        """Return the object or run the query.
+
+        :raises StepFailedError: The query is no JSONPath.
+        """
+        if isinstance(request, Assignment):
+            return StepResult(request.value)
+        return StepResult({"values": find_all(request.path, request.source)})
+
+
+@lru_cache(maxsize=1)
+def _environment() -> JSONPathEnvironment:
+    from jsonpath import JSONPathEnvironment
+
+    return JSONPathEnvironment(strict=True)
+
+
+def find_all(path: str, value: JsonValue) -> list[JsonValue]:
+    """Return every value the query finds; ``[]`` for none.
+
+    :raises StepFailedError: ``path`` is not a query of RFC 9535, or nests too deep.
+    """
+    from jsonpath import JSONPathError
+
+    try:
+        # Only lists and objects have anything below their root; a string would be parsed as JSON.
+        if not isinstance(value, dict | list):
+            return [value] if path.strip() == "$" else []
+        return [cast(JsonValue, found) for found in _environment().findall(path, value)]
+    except (JSONPathError, RecursionError) as error:
+        raise config_error(f"`jsonpath` must be a query of RFC 9535; got {path!r}: {error}") from None

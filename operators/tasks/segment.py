@@ -1,0 +1,165 @@
+"""The Airflow operator that runs one unit of a plan.
+
+This module is imported whenever a DAG file is parsed, so everything heavy is imported when a task runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
+
+from operators.tasks.plan_file import PlanFile, PlanFileError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from compiler.plan import Plan, Unit
+    from operators.execution.records import StepRecord
+    from operators.execution.runner import UnitOutcome
+
+__all__ = ["PlanFile", "SegmentOperator"]
+
+RESCHEDULE_SECONDS = 1.0
+QUIET_LOGGERS = ("anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "pydantic_ai")
+"""Libraries that log requests, bodies at debug level included: tenant text, which no Airflow log may hold."""
+
+
+class SegmentOperator(BaseOperator):
+    """Run one unit of a workflow's plan; the task id is the unit's id.
+
+    Input, journal and credentials come from the control plane (``AGENT_FACTORY_API_URL``), never from Airflow: nothing
+    is templated, nothing goes to XCom, and neither the log nor an exception holds tenant text. What it does not do:
+    step retries and time-outs, which belong to the runner; Airflow's own retries serve lost workers only.
+
+    :param plan: The plan beside the DAG file.
+    """
+
+    template_fields: Sequence[str] = ()
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, plan: PlanFile, **kwargs: Any) -> None:
+        super().__init__(**{"do_xcom_push": False, **kwargs})
+        self.plan = plan
+        self._cancel: Callable[[], object] | None = None
+
+    def execute(self, context: Context) -> None:
+        """Run the unit.
+
+        :raises AirflowSkipException: All of its steps were skipped.
+        :raises AirflowFailException: The execution failed, or can never run; Airflow must not retry.
+        :raises AirflowRescheduleException: The unit's first step is not decided yet.
+        :raises AirflowException: The runner broke off; an Airflow retry goes on where it stopped.
+        """
+        outcome = self._guarded(context)
+        # Raised out here, so that no traceback leads back to an exception with tenant text.
+        if isinstance(outcome, BaseException):
+            raise outcome
+        self._conclude(outcome)
+
+    def on_kill(self) -> None:
+        """Cancel the run; what is journaled stays."""
+        if self._cancel is not None:
+            self._cancel()
+
+    def _guarded(self, context: Context) -> UnitOutcome | AirflowException:
+        """Run the unit; return an exception fit for Airflow's log where that fails."""
+        from operators.execution.store import RejectedError, StoreError
+        from operators.settings import SettingsError
+
+        for name in QUIET_LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return asyncio.run(self._run(context))
+        except (PlanFileError, SettingsError, RejectedError) as error:
+            return AirflowFailException(str(error))
+        except StoreError as error:
+            return AirflowException(f"{type(error).__name__}: {error}")
+        except asyncio.CancelledError:
+            return AirflowException("the task was told to stop")
+        except Exception as error:
+            return AirflowException(f"the runner broke off: {type(error).__name__}")
+
+    async def _run(self, context: Context) -> UnitOutcome:
+        from operators.execution.http import HttpStore
+        from operators.execution.runner import run_unit, store_services
+        from operators.execution.store import StoreError
+        from operators.settings import runtime_settings
+
+        plan = self.plan.load()
+        unit = self._unit(plan)
+        self._become_cancellable()
+        dag_run = context["dag_run"]
+        async with HttpStore(runtime_settings()) as store:
+            services = store_services(store, dag_run.run_id)
+            try:
+                outcome = await run_unit(
+                    plan,
+                    self.task_id,
+                    store,
+                    services,
+                    execution_id=dag_run.run_id,
+                    owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
+                    plan_digest=self.plan.sha256,
+                    clear_number=dag_run.clear_number or 0,
+                    observer=self._log_step,
+                )
+            finally:
+                await services.close()
+        if outcome.kind == "undecided" and not unit.starts_on_any:
+            raise StoreError("the units before this one ended without deciding whether it runs")
+        return outcome
+
+    def _unit(self, plan: Plan) -> Unit:
+        for unit in plan.units:
+            if unit.id == self.task_id:
+                return unit
+        raise PlanFileError(f"the plan must have a unit {self.task_id!r}; it has none. Publish the workflow again")
+
+    def _become_cancellable(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        # ``on_kill`` comes from a signal handler, in the middle of anything the loop does.
+        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+
+    def _log_step(self, record: StepRecord) -> None:
+        """Log a step as one group of the log view: figures and codes, never payloads or messages."""
+        self.log.info("::group::step %s: %s", record.id, record.status)
+        self.log.info("attempts %d, %.0f ms", record.attempts, record.duration_ms or 0)
+        for usage in record.usage:
+            cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
+            self.log.info("tokens in %d, out %d, cost %s", usage.input_tokens, usage.output_tokens, cost)
+        if record.error is not None:
+            self.log.info("error code %s", record.error.code)
+        self.log.info("::endgroup::")
+
+    def _conclude(self, outcome: UnitOutcome) -> None:
+        """Tell Airflow how the unit ended."""
+        if outcome.kind == "skipped":
+            raise AirflowSkipException("every step of this unit was skipped")
+        if outcome.kind == "undecided":
+            again = datetime.now(UTC) + timedelta(seconds=RESCHEDULE_SECONDS)
+            raise AirflowRescheduleException(again)  # type: ignore[no-untyped-call]  # untyped in Airflow
+        if outcome.kind == "failed" or (outcome.kind == "ended" and outcome.status != "success"):
+            failures = ", ".join(f"step {step_id} ({code})" for step_id, code in outcome.failures)
+            raise AirflowFailException(f"the execution {_ended(outcome)}" + (f": {failures}" if failures else ""))
+
+
+def _ended(outcome: UnitOutcome) -> str:
+    return "was cancelled" if outcome.status == "cancelled" else "failed"

@@ -1,0 +1,125 @@
+"""The control plane on a real PostgreSQL: one server a session, one database a test from a migrated template."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import httpx
+import psycopg2
+import pytest
+import uvicorn
+from sqlalchemy.engine import make_url
+
+from api.app import create_app
+from api.migrate import migrate
+from api.models import Base
+from api.platform.postgres import Cluster
+from api.settings import Settings
+from tests.api.control_plane import ControlPlane
+
+TEMPLATE = "template_agent_factory"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Cluster) -> str:
+    """Name of a migrated database to copy."""
+    postgres.ensure_database(TEMPLATE)
+    migrate(make_url(postgres.url(TEMPLATE, "postgresql+psycopg2")))
+    return TEMPLATE
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Any]:
+    """A cursor that commits each statement."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+@contextmanager
+def new_database(cluster: Cluster, template: str) -> Iterator[str]:
+    """A copy of the template; nothing of it need survive a crash."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with connected(cluster.url("postgres")) as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        yield cluster.url(name)
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def fresh_database_url(postgres: Cluster, template: str) -> Iterator[str]:
+    """A migrated database of the test's own, for tests that change its schema."""
+    with new_database(postgres, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(postgres: Cluster, template: str) -> Iterator[str]:
+    """A migrated database of all tests."""
+    with new_database(postgres, template) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """A migrated database without rows."""
+    with connected(shared_database_url) as cursor:
+        for table in reversed(Base.metadata.sorted_tables):
+            cursor.execute(f"DELETE FROM {table.name}")
+    return shared_database_url
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """Settings of a control plane without a relay."""
+    return Settings(
+        database_url=database_url,
+        api_url="http://factory.test",
+        api_token="api-token",
+        runtime_token="runtime-token",
+        airflow_url="http://127.0.0.1:9",
+        relay=False,
+        database_pool_size=5,
+        openai_api_key=None,
+        openai_base_url=None,
+        anthropic_api_key=None,
+        anthropic_base_url=None,
+    )
+
+
+@pytest.fixture
+async def control_plane(settings: Settings) -> AsyncIterator[ControlPlane]:
+    """The application, served in this process."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with ControlPlane(app, transport) as plane:
+            await app.state.listener.connected.wait()
+            yield plane
+
+
+@pytest.fixture
+async def served_url(control_plane: ControlPlane) -> AsyncIterator[str]:
+    """The same application behind a real HTTP server; its base URL."""
+    # No socket of ours: those that the server opens answer at once, for asyncio turns Nagle's algorithm off for them.
+    config = uvicorn.Config(control_plane.app, host="127.0.0.1", port=0, lifespan="off", log_config=None)
+    server = uvicorn.Server(config)
+    async with AsyncExitStack() as stack:
+        task = asyncio.create_task(server.serve())
+        stack.callback(setattr, server, "should_exit", True)
+        while not server.started:
+            assert not task.done(), "the server did not start"
+            await asyncio.sleep(0.005)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    await task

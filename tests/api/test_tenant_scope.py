@@ -1,0 +1,163 @@
+"""Two organisations with the same ids: no repository query of one sees or changes the other's rows."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+import api
+from api.executions.repository import ExecutionRepository
+from api.organizations.repository import OrganizationRepository, VariableRepository
+from api.relay.repository import OutboxRepository
+from api.releases.repository import ArtifactRepository
+from api.runtime.repository import JournalRepository, LeaseRepository
+from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
+from operators.execution.records import StepRecord
+from tests.api.control_plane import ControlPlane
+
+pytestmark = pytest.mark.platform
+
+EXECUTION = UUID("01990000-0000-7000-8000-000000000001")
+AGENT = UUID("01990000-0000-7000-8000-000000000002")
+
+
+async def furnish(session: AsyncSession, slug: str) -> UUID:
+    """Give an organisation one row in each table, with the same ids in each organisation."""
+    organization_id = await OrganizationRepository(session).ensure(slug)
+    values: dict[str, Any] = {"org": organization_id, "agent": AGENT, "execution": EXECUTION, "slug": slug}
+    await session.execute(
+        text("INSERT INTO agents (organization_id, id, workflow_id, name) VALUES (:org, :agent, 'same', :slug)"), values
+    )
+    version = NewVersion(slug, slug.encode(), "d" * 64, "e" * 64, f"{slug}__same")
+    await WorkflowRepository(session, organization_id).add_version(AGENT, 1, version)
+    await RouteRepository(session, organization_id).add(AGENT, "same", "POST", {"of": slug})
+    await ArtifactRepository(session, organization_id).add(slug.encode())
+    await session.execute(
+        text("INSERT INTO variables (organization_id, name, value) VALUES (:org, 'v', to_json(CAST(:slug AS text)))"),
+        values,
+    )
+    await session.execute(
+        text(
+            "INSERT INTO workflow_executions (organization_id, id, agent_id, version_id, trigger, input)"
+            " SELECT :org, :execution, :agent, id, '{}', to_json(CAST(:slug AS text))"
+            " FROM workflow_versions WHERE organization_id = :org"
+        ),
+        values,
+    )
+    current = await WorkflowRepository(session, organization_id).current("same")
+    assert current is not None
+    await ExecutionRepository(session, organization_id).add_to_outbox(EXECUTION, current)
+    await LeaseRepository(session, organization_id, EXECUTION).take("unit", slug, 60)
+    record = StepRecord(id="step", status="success", output=slug)
+    await JournalRepository(session, organization_id, EXECUTION).write(0, [record], replace=True)
+    return organization_id
+
+
+@pytest.fixture
+async def ours(control_plane: ControlPlane) -> UUID:
+    async with control_plane.database.transaction() as session:
+        await furnish(session, "theirs")
+        return await furnish(session, "ours")
+
+
+async def rows_of(session: AsyncSession, slug: str) -> dict[str, list[Any]]:
+    """Return every row of an organisation, by table."""
+    tables = (
+        (await session.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))).scalars().all()
+    )
+    without_tenant = {"organizations", "releases", "agent_factory_migrations"}
+    found: dict[str, list[Any]] = {}
+    for table in sorted(set(tables) - without_tenant):
+        statement = f"SELECT t.* FROM {table} t JOIN organizations o ON o.id = t.organization_id WHERE o.slug = :slug"
+        found[table] = [repr(row) for row in await session.execute(text(statement), {"slug": slug})]
+        assert found[table], f"{table} has no row in this test"
+    return found
+
+
+async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.transaction() as session:
+        workflows, executions = WorkflowRepository(session, ours), ExecutionRepository(session, ours)
+        current = await workflows.current("same")
+        assert current is not None
+        assert current.dag_id == "ours__same"
+        for version in (await workflows.by_digest(AGENT, "d" * 64), await workflows.by_id(current.version_id)):
+            assert version == current
+        assert [route.config for route in await RouteRepository(session, ours).at("same")] == [{"of": "ours"}]
+        assert await VariableRepository(session, ours).values(("v",)) == {"v": "ours"}
+        execution = await executions.get(EXECUTION)
+        assert execution is not None
+        assert execution.input == "ours"
+        assert [step.output for step in await executions.steps(EXECUTION)] == ["ours"]
+        journal = JournalRepository(session, ours, EXECUTION)
+        assert (await journal.records())["step"].output == "ours"
+        leases = LeaseRepository(session, ours, EXECUTION)
+        assert await leases.active_units(besides="") == ["unit"]
+
+
+async def test_another_organisations_file_is_not_there(control_plane: ControlPlane, ours: UUID) -> None:
+    theirs = hashlib.sha256(b"theirs").hexdigest()
+    async with control_plane.database.transaction() as session:
+        assert await ArtifactRepository(session, ours).content(theirs) is None
+
+
+async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.transaction() as session:
+        before = await rows_of(session, "theirs")
+        mine = await rows_of(session, "ours")
+        leases, journal = LeaseRepository(session, ours, EXECUTION), JournalRepository(session, ours, EXECUTION)
+        await leases.extend("unit", 1, 600, ["step"])
+        await leases.revoke_all()
+        await leases.take("unit", "new", 60)
+        await leases.give_back("unit", 3)
+        await journal.write(0, [StepRecord(id="step", status="failed")], replace=True)
+        await journal.remove(["step"])
+        await WorkflowRepository(session, ours).ensure("same", "renamed")
+        await RouteRepository(session, ours).clear(AGENT)
+        await ExecutionRepository(session, ours).fail(EXECUTION, {"code": "x", "message": "y"})
+        entry = await session.scalar(text("SELECT id FROM outbox WHERE organization_id = :org"), {"org": ours})
+        outbox = OutboxRepository(session, ours)
+        assert await outbox.newest_version(AGENT) == (1, "d" * 64)
+        await outbox.postpone(entry, 60, error="later", refused=True)
+        await outbox.bury(entry, "dead")
+        others = await session.scalar(text("SELECT id FROM outbox WHERE organization_id != :org"), {"org": ours})
+        await outbox.done(others)
+        await outbox.bury(others, "dead")
+        await outbox.done(entry)
+        assert await rows_of(session, "theirs") == before
+        assert mine.keys() == before.keys()
+
+
+async def test_every_key_of_a_tenants_table_begins_with_the_organisation(control_plane: ControlPlane) -> None:
+    statement = text(
+        "SELECT i.indexrelid::regclass::text, a.attname FROM pg_index i"
+        " JOIN pg_class c ON c.oid = i.indrelid AND c.relnamespace = 'public'::regnamespace"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+        " WHERE i.indisunique AND c.relname NOT IN ('organizations', 'releases', 'agent_factory_migrations')"
+    )
+    async with control_plane.database.transaction() as session:
+        indexes = (await session.execute(statement)).all()
+    assert indexes
+    assert {column for _, column in indexes} == {"organization_id"}
+
+
+def test_sql_is_in_repositories_only() -> None:
+    """A query elsewhere would escape the tests above."""
+    allowed = {"repository.py", "notifications.py", "migrate.py"}
+    root = Path(next(iter(api.__path__)))
+    for path in root.rglob("*.py"):
+        if path.name in allowed or {"migrations", "models", "platform", "cli"} & set(path.relative_to(root).parts):
+            continue
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("sqlalchemy")
+            for alias in node.names
+        }
+        assert not names & {"select", "insert", "update", "delete", "text"}, path

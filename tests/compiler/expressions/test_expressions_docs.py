@@ -1,0 +1,51 @@
+"""Every example of docs/expressions.md does what the page says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from compiler.expressions import EvaluationError, ExpressionError, evaluate, has_expression, parse, render
+from compiler.expressions.filters import FILTERS
+from compiler.expressions.predicates import TESTS
+
+pytestmark = pytest.mark.unit
+
+PAGE = (Path(__file__).parents[3] / "docs" / "expressions.md").read_text(encoding="utf-8")
+
+
+def rows(heading: str) -> list[tuple[str, str, str]]:
+    """Return the cells of a table's rows, their code marks and escapes taken away."""
+    lines = PAGE[PAGE.index(heading) :].splitlines()[2:]
+    found = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        cells = re.split(r"(?<!\\)\|", line)[1:-1]
+        found.append(tuple(cell.strip().strip("`").replace("\\|", "|") for cell in cells))
+    return found
+
+
+@pytest.mark.parametrize(("text", "scope", "result"), rows("| expression | scope | result |"))
+def test_example(text: str, scope: str, result: str) -> None:
+    value = render(text, json.loads(scope))
+    assert json.dumps(value, ensure_ascii=False) == result
+
+
+@pytest.mark.parametrize(("text", "scope", "code"), rows("| expression | scope | error |"))
+def test_example_that_fails(text: str, scope: str, code: str) -> None:
+    assert has_expression(text)
+    with pytest.raises((ExpressionError, EvaluationError)) as caught:
+        evaluate(parse(text), json.loads(scope))
+    assert caught.value.code == code
+
+
+def test_every_filter_and_test_is_on_the_page() -> None:
+    named = set(re.findall(r"`([a-z]+)(?:\(|`)", PAGE[PAGE.index("**Filters.**") : PAGE.index("**Budget")]))
+    assert set(FILTERS) <= named
+    listed = re.search(r"`is (defined, [^`]*)`", PAGE)
+    assert listed is not None
+    assert listed.group(1).split(", ") == list(TESTS)

@@ -1,0 +1,54 @@
+"""The corpus of workflows: what it must cover, and that it compiles. Who runs it compares the results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler import compile_workflow
+from tests.compiler.building import plan_of
+
+pytestmark = pytest.mark.unit
+
+FILES = sorted((Path(__file__).parents[1] / "workflows").glob("*.json"))
+
+
+def case(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("fusion", ["auto", "off"])
+def test_it_compiles(path: Path, fusion: Any) -> None:
+    loaded = case(path)
+    assert set(loaded) == {"workflow", "input", "vars", "stubs", "expect"}
+    assert loaded["workflow"]["id"] == path.stem
+    result = compile_workflow(json.dumps(loaded["workflow"]), organization="acme", fusion=fusion)
+    assert result.plan is not None, result.diagnostics
+    ids = {step.id for step in result.plan.steps}
+    assert set(loaded["stubs"]) <= ids
+    assert set(loaded["expect"].get("steps", {})) <= ids
+    assert [diagnostic.code for diagnostic in result.diagnostics] == (
+        ["no_default_branch"] if path.stem == "no_branch_taken" else []
+    )
+    # Every model call has a stub: the corpus runs where there is no model.
+    calls = {step.id for step in result.plan.steps if step.type == "ai_inference"}
+    assert calls <= set(loaded["stubs"])
+
+
+def test_it_covers_the_format() -> None:
+    plans = [plan_of(case(path)["workflow"]) for path in FILES]
+    steps = [step for plan in plans for step in plan.steps]
+    assert {step.type for step in steps} == {"ai_inference", "conditional", "transform", "respond"}
+    assert {step.join for step in steps} == {"all", "any"}
+    assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
+    assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"}
+    assert any(step.retry.attempts > 1 for step in steps)
+    assert any("jsonpath" in step.config for step in steps)
+    assert any(step.config.get("schema_inferred") for step in steps)
+    assert {case(path)["expect"]["status"] for path in FILES} == {"success", "failed"}
+    assert len(FILES) >= 50

@@ -1,0 +1,275 @@
+"""What every execution store promises. Subclass :class:`StoreContract` and give it a ``world`` fixture."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import pytest
+from pydantic import JsonValue
+
+from compiler.plan import Plan, plan_digest
+from operators.execution.records import (
+    Finish,
+    Journaling,
+    LeaseGrant,
+    LeaseRequest,
+    Settling,
+    StepError,
+    StepRecord,
+    Usage,
+    WebhookAnswer,
+)
+from operators.execution.store import (
+    ExecutionEndedError,
+    ExecutionStore,
+    LeaseHeldError,
+    RejectedError,
+    StaleLeaseError,
+)
+from tests.operators.execution.plans import plan_of, step
+
+
+class World(Protocol):
+    """A store under test and the levers around it."""
+
+    store: ExecutionStore
+
+    async def accept(self, plan: Plan, *, input: JsonValue = None) -> str:
+        """Publish the plan, accept an execution of it, return the execution's id."""
+        ...
+
+    async def cancel(self, execution_id: str) -> None:
+        """Ask for the execution to be cancelled."""
+        ...
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the leases grow older."""
+        ...
+
+
+PLAN = plan_of(step("a", next="b"), step("b"))
+
+
+def request(owner: str = "one", *, unit: str = "all", plan: Plan = PLAN, **fields: Any) -> LeaseRequest:
+    fields = {"workflow_id": plan.workflow_id, "plan_digest": plan_digest(plan.to_bytes()), **fields}
+    return LeaseRequest(organization=plan.organization, unit=unit, owner=owner, **fields)
+
+
+def record(step_id: str = "a", **fields: Any) -> StepRecord:
+    return StepRecord(id=step_id, **{"status": "success", **fields})
+
+
+def entry(grant: LeaseGrant, *records: StepRecord, unit: str = "all", **fields: Any) -> Journaling:
+    return Journaling(unit=unit, token=grant.token, steps=list(records), **fields)
+
+
+def settling(grant: LeaseGrant, unit: str = "all") -> Settling:
+    return Settling(unit=unit, token=grant.token)
+
+
+def finish(grant: LeaseGrant, status: Any = "success", unit: str = "all", **fields: Any) -> Finish:
+    return Finish(unit=unit, token=grant.token, status=status, **fields)
+
+
+class StoreContract:
+    """The cases."""
+
+    async def test_a_grant_has_everything_to_begin(self, world: World) -> None:
+        execution_id = await world.accept(PLAN, input={"message": "Grüße"})
+        grant = await world.store.lease(execution_id, request())
+        assert grant.input == {"message": "Grüße"}
+        assert grant.execution.id == execution_id
+        assert grant.execution.workflow_id == PLAN.workflow_id
+        assert datetime.fromisoformat(grant.execution.started_at).utcoffset() == UTC.utcoffset(None)
+        assert grant.steps == {}
+        assert not grant.halted
+        assert 0 < grant.heartbeat_seconds < grant.ttl_seconds
+
+    async def test_unknown_execution(self, world: World) -> None:
+        with pytest.raises(RejectedError):
+            await world.store.lease("no-such-execution", request())
+
+    async def test_execution_of_another_workflow(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        with pytest.raises(RejectedError):
+            await world.store.lease(execution_id, request(workflow_id="another"))
+
+    async def test_execution_is_pinned_to_the_plan_of_its_first_lease(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.store.lease(execution_id, request())
+        with pytest.raises(RejectedError):
+            await world.store.lease(execution_id, request("two", plan_digest="0" * 64))
+
+    async def test_a_live_lease_keeps_others_out(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.store.lease(execution_id, request("one"))
+        with pytest.raises(LeaseHeldError) as held:
+            await world.store.lease(execution_id, request("two"))
+        assert held.value.retry_after > 0
+
+    async def test_the_same_owner_gets_it_again(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.store.lease(execution_id, request("one"))
+        again = await world.store.lease(execution_id, request("one"))
+        await world.store.journal(execution_id, entry(again, record()))
+
+    async def test_an_expired_lease_goes_to_another_and_the_old_token_is_refused(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        old = await world.store.lease(execution_id, request("one"))
+        await world.pass_time(old.ttl_seconds + 1)
+        new = await world.store.lease(execution_id, request("two"))
+        assert new.token > old.token
+        with pytest.raises(StaleLeaseError):
+            await world.store.journal(execution_id, entry(old, record(output="old")))
+        with pytest.raises(StaleLeaseError):
+            await world.store.heartbeat(execution_id, "all", old.token)
+        with pytest.raises(StaleLeaseError):
+            await world.store.settle(execution_id, settling(old))
+        with pytest.raises(StaleLeaseError):
+            await world.store.finish(execution_id, finish(old))
+        state = await world.store.settle(execution_id, settling(new))
+        assert state.steps == {}
+
+    async def test_heartbeats_keep_a_lease_alive(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request("one"))
+        for _ in range(3):
+            await world.pass_time(grant.ttl_seconds * 0.6)
+            state = await world.store.heartbeat(execution_id, "all", grant.token)
+            assert state.status == "running"
+        with pytest.raises(LeaseHeldError):
+            await world.store.lease(execution_id, request("two"))
+
+    async def test_the_journal_comes_back_as_it_was_written(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        now = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+        usage = Usage(provider="p", model="m", input_tokens=1, output_tokens=2, cost_usd=0.25, price={"input_mtok": 3})
+        full = record(
+            output={"text": "Grüße", "none": None, "list": [1, 2.5, True]},
+            attempts=2,
+            started_at=now,
+            ended_at=now,
+            duration_ms=12.5,
+            usage=[usage],
+            answer=WebhookAnswer(status=201, headers={"x-a": "b"}, body=[1]),
+        )
+        failed = record("b", status="failed", error=StepError(code="model_error", message="gone"), attempts=1)
+        await world.store.journal(execution_id, entry(grant, full, failed))
+        state = await world.store.settle(execution_id, settling(grant))
+        assert state.steps == {"a": full, "b": failed}
+
+    async def test_a_later_lease_replays_the_journal(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request("one"))
+        await world.store.journal(execution_id, entry(grant, record(output={"n": 1})))
+        await world.pass_time(grant.ttl_seconds + 1)
+        again = await world.store.lease(execution_id, request("two"))
+        assert again.steps["a"].output == {"n": 1}
+
+    async def test_journaling_twice_is_harmless(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        for _ in range(2):
+            await world.store.journal(execution_id, entry(grant, record(output=1), running=["b"]))
+        state = await world.store.settle(execution_id, settling(grant))
+        assert state.steps["a"].output == 1
+
+    async def test_running_is_never_more_than_a_hint(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        await world.store.journal(execution_id, entry(grant, record(output=1)))
+        await world.store.journal(execution_id, entry(grant, running=["a", "b"]))
+        state = await world.store.settle(execution_id, settling(grant))
+        assert state.steps["a"].status == "success"
+        assert "b" not in state.steps or state.steps["b"].status == "running"
+
+    async def test_settle_frees_the_unit_and_names_the_others_at_work(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        one = await world.store.lease(execution_id, request(unit="a"))
+        two = await world.store.lease(execution_id, request(unit="b"))
+        first = await world.store.settle(execution_id, settling(one, "a"))
+        assert first.active_units == ["b"]
+        second = await world.store.settle(execution_id, settling(two, "b"))
+        assert second.active_units == []
+
+    async def test_a_settled_unit_can_be_leased_at_once(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request("one"))
+        await world.store.settle(execution_id, settling(grant))
+        await world.store.lease(execution_id, request("two"))
+
+    async def test_a_halting_failure_is_told_to_every_runner(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        one = await world.store.lease(execution_id, request(unit="a"))
+        two = await world.store.lease(execution_id, request(unit="b"))
+        assert not (await world.store.heartbeat(execution_id, "b", two.token)).halted
+        failed = record(status="failed", error=StepError(code="c", message="m"))
+        state = await world.store.journal(execution_id, entry(one, failed, unit="a", halt=True))
+        assert state.halted
+        assert (await world.store.heartbeat(execution_id, "b", two.token)).halted
+        assert (await world.store.journal(execution_id, entry(two, unit="b"))).halted
+
+    async def test_a_handled_failure_halts_nobody(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        failed = record(status="failed", error=StepError(code="c", message="m"))
+        assert not (await world.store.journal(execution_id, entry(grant, failed))).halted
+
+    async def test_cancel_halts(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        await world.cancel(execution_id)
+        assert (await world.store.heartbeat(execution_id, "all", grant.token)).halted
+
+    async def test_finish_ends_the_execution(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        await world.store.journal(execution_id, entry(grant, record()))
+        await world.store.settle(execution_id, settling(grant))
+        left = [record("b", status="cancelled")]
+        state = await world.store.finish(
+            execution_id, finish(grant, "failed", error=StepError(code="c", message="m"), steps=left)
+        )
+        assert state.status == "failed"
+        with pytest.raises(ExecutionEndedError) as ended:
+            await world.store.lease(execution_id, request("two"))
+        assert ended.value.status == "failed"
+
+    async def test_the_first_end_stands(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        await world.store.settle(execution_id, settling(grant))
+        await world.store.finish(execution_id, finish(grant, "success", output={"n": 1}))
+        state = await world.store.finish(execution_id, finish(grant, "failed"))
+        assert state.status == "success"
+
+    async def test_nothing_is_journaled_after_the_end(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        one = await world.store.lease(execution_id, request(unit="a"))
+        two = await world.store.lease(execution_id, request(unit="b"))
+        await world.store.settle(execution_id, settling(one, "a"))
+        await world.store.finish(execution_id, finish(one, "failed", unit="a"))
+        with pytest.raises(StaleLeaseError):
+            await world.store.journal(execution_id, entry(two, record("b"), unit="b"))
+
+    async def test_a_higher_clear_number_reopens(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        failed = record("b", status="failed", error=StepError(code="c", message="m"))
+        await world.store.journal(execution_id, entry(grant, record(output=1), failed, halt=True))
+        await world.store.settle(execution_id, settling(grant))
+        await world.store.finish(execution_id, finish(grant, "failed"))
+        again = await world.store.lease(execution_id, request("two", clear_number=1))
+        assert not again.halted
+        assert set(again.steps) == {"a"}
+        assert again.steps["a"].output == 1
+        with pytest.raises(StaleLeaseError):
+            await world.store.journal(execution_id, entry(grant, record("b")))
+
+    async def test_no_key_is_no_error(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        credential = await world.store.model_credential(execution_id, "openai")
+        assert credential.provider == "openai"
+        assert credential.api_key is None

@@ -1,0 +1,103 @@
+"""A stand-in for Airflow's REST API: log-in, DAGs, runs and parse requests, with Airflow 3.3's statuses and shapes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel, ConfigDict
+
+
+class _TriggerBody(BaseModel):
+    """Airflow refuses unknown keys, and wants ``logical_date`` to be there, null or not."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dag_run_id: str
+    logical_date: str | None
+    conf: dict[str, Any] | None = None
+
+
+@dataclass
+class AirflowStub:
+    """The state behind the API; tests read and change it.
+
+    :param runs: DAG id -> run id -> the body that made the run.
+    :param failures: Statuses that the next POSTs of runs answer instead, in order.
+    """
+
+    username: str = "admin"
+    password: str = "secret"
+    tags: dict[str, set[str]] = field(default_factory=dict)
+    runs: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    failures: list[int] = field(default_factory=list)
+    token: str = "token-0"
+    logins: int = 0
+    dag_reads: int = 0
+    parsed: list[str] = field(default_factory=list)
+    accepted: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def publish(self, dag_id: str, digest: str) -> None:
+        """Have the DAG of a plan loaded."""
+        self.tags[dag_id] = {"agent-factory", f"plan:{digest[:12]}"}
+        self.runs.setdefault(dag_id, {})
+
+    def expire_token(self) -> None:
+        """Make every token that was given invalid."""
+        self.token = f"token-{self.logins}-expired"
+
+    def app(self) -> FastAPI:
+        """Return the server."""
+        app = FastAPI()
+        app.post("/auth/token", status_code=201)(self._log_in)
+        app.get("/api/v2/dags/{dag_id}")(self._get_dag)
+        app.post("/api/v2/dags/{dag_id}/dagRuns")(self._start)
+        app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")(self._get_run)
+        app.put("/api/v2/parseDagFile/{file_token}", status_code=201)(self._parse)
+        return app
+
+    async def _log_in(self, body: dict[str, str]) -> dict[str, str]:
+        if body != {"username": self.username, "password": self.password}:
+            raise HTTPException(401, "Invalid credentials")
+        self.logins += 1
+        self.token = f"token-{self.logins}"
+        return {"access_token": self.token}
+
+    def _check(self, request: Request) -> None:
+        if request.headers.get("authorization") != f"Bearer {self.token}":
+            raise HTTPException(401, "Invalid JWT token")
+
+    async def _get_dag(self, dag_id: str, request: Request) -> dict[str, Any]:
+        self._check(request)
+        self.dag_reads += 1
+        if dag_id not in self.tags:
+            raise HTTPException(404, f"Dag with id {dag_id} was not found")
+        tags = [{"name": name, "dag_id": dag_id} for name in sorted(self.tags[dag_id])]
+        return {"dag_id": dag_id, "is_paused": False, "is_stale": False, "tags": tags, "file_token": f"file.{dag_id}"}
+
+    async def _start(self, dag_id: str, body: _TriggerBody, request: Request) -> dict[str, Any]:
+        self._check(request)
+        if self.failures:
+            raise HTTPException(self.failures.pop(0), "as the test wants it")
+        if dag_id not in self.tags:
+            raise HTTPException(404, f"DAG with dag_id: '{dag_id}' not found")
+        runs = self.runs.setdefault(dag_id, {})
+        if body.dag_run_id in runs:
+            raise HTTPException(409, {"reason": "Unique constraint violation", "statement": "hidden"})
+        runs[body.dag_run_id] = body.model_dump()
+        self.accepted.set()
+        return {"dag_run_id": body.dag_run_id, "dag_id": dag_id, "state": "queued"}
+
+    async def _get_run(self, dag_id: str, run_id: str, request: Request) -> dict[str, Any]:
+        self._check(request)
+        if run_id not in self.runs.get(dag_id, {}):
+            raise HTTPException(404, "The DagRun was not found")
+        return {"dag_run_id": run_id, "dag_id": dag_id, "state": "queued"}
+
+    async def _parse(self, file_token: str, request: Request) -> None:
+        self._check(request)
+        if file_token in self.parsed:
+            raise HTTPException(409, "Unique constraint violation")
+        self.parsed.append(file_token)

@@ -1,0 +1,79 @@
+"""The runtime API around an in-memory store: what operators talk to, without the control plane."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from operators.execution.memory import InMemoryStore
+from operators.execution.records import Finish, Journaling, LeaseRequest, Record, Settling
+from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
+
+TOKEN = "runtime-token"
+
+
+class RuntimeApi:
+    """The application; ``failures`` are statuses to answer the next calls with, ``calls`` what was asked."""
+
+    def __init__(self, store: InMemoryStore) -> None:
+        self.store = store
+        self.failures: list[int] = []
+        self.calls: list[tuple[str, Any]] = []
+        execution = "/runtime/v1/executions/{execution_id}"
+        self.app = Starlette(
+            routes=[
+                Route(f"{execution}/lease", self._route(LeaseRequest, store.lease), methods=["POST"]),
+                Route(f"{execution}/heartbeat", self._route(Settling, self._heartbeat), methods=["POST"]),
+                Route(f"{execution}/steps", self._route(Journaling, store.journal), methods=["POST"]),
+                Route(f"{execution}/settle", self._route(Settling, store.settle), methods=["POST"]),
+                Route(f"{execution}/finish", self._route(Finish, store.finish), methods=["POST"]),
+                Route(f"{execution}/credentials/models/{{provider}}", self._credential),
+            ]
+        )
+
+    async def _heartbeat(self, execution_id: str, body: Settling) -> Record:
+        return await self.store.heartbeat(execution_id, body.unit, body.token)
+
+    def _route(
+        self, model: type[Any], call: Callable[[str, Any], Awaitable[Record]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            body = model.model_validate_json(await request.body())
+            return await self._answer(request, body, call)
+
+        return endpoint
+
+    async def _credential(self, request: Request) -> Response:
+        async def call(execution_id: str, _: Any) -> Record:
+            return await self.store.model_credential(execution_id, request.path_params["provider"])
+
+        return await self._answer(request, None, call)
+
+    async def _answer(self, request: Request, body: Any, call: Callable[[str, Any], Awaitable[Record]]) -> Response:
+        self.calls.append((request.url.path.rsplit("/", 1)[1], body))
+        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+            return _problem(401, "unauthorized")
+        if self.failures:
+            return _problem(self.failures.pop(0), "stubbed")
+        try:
+            answer = await call(request.path_params["execution_id"], body)
+        except LeaseHeldError as error:
+            return _problem(409, "lease_held", retry_after=error.retry_after)
+        except StaleLeaseError:
+            return _problem(409, "stale_lease")
+        except ExecutionEndedError as error:
+            return _problem(410, "execution_ended", execution_status=error.status)
+        except RejectedError:
+            return _problem(404, "not_found")
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+
+def _problem(status: int, code: str, **members: Any) -> Response:
+    document = {"type": "about:blank", "status": status, "code": code, "detail": "tenant text", **members}
+    return Response(json.dumps(document), status, media_type="application/problem+json")

@@ -21,7 +21,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 
 # Airflow forks a process a parsed file: what is imported here need not be imported there.
 import operators.tasks.segment  # noqa: F401
-from operators.settings import RuntimeSettings
+from operators.settings import runtime_settings
 
 log = logging.getLogger(__name__)
 
@@ -165,11 +165,11 @@ class AgentFactoryBundle(BaseDagBundle):
     def _get(self, path: str) -> bytes:
         import httpx
 
-        settings = RuntimeSettings.from_environment()
+        settings = runtime_settings()
         try:
             response = httpx.get(
                 f"{settings.api_url}/runtime/v1/{path}",
-                headers={"Authorization": f"Bearer {settings.runtime_token}"},
+                headers={"Authorization": f"Bearer {settings.token}"},
                 timeout=self.timeout_seconds,
                 trust_env=False,
             )

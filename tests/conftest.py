@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -66,5 +67,6 @@ def postgres() -> Iterator[Cluster]:
             cluster.wait_ready(server)
             yield cluster
         finally:
-            server.terminate()
+            # SIGINT ends sessions that a test leaked; SIGTERM would wait for them.
+            server.send_signal(signal.SIGINT)
             server.wait()

@@ -18,7 +18,8 @@ from api.platform.airflow import MODEL_KEYS
 from api.platform.errors import PlatformError
 from api.platform.home import Home, HomeLock
 
-WORKFLOW = "customer_support"
+WORKFLOW = "workflow_123"
+"""The seed's own id of its Customer Support Agent."""
 MESSAGES = {
     "billing": "I was charged twice this month. Please check my billing.",
     "technical": "I have a technical problem: the app closes when I open a report.",
@@ -62,7 +63,7 @@ def _show_runs(home: Home, platform: client.RunningPlatform | None, show: Callab
     state = home.read_state()
     if not any(os.environ.get(name) for name in MODEL_KEYS):
         show(f"no {' or '.join(MODEL_KEYS)}: the built-in test model answers, always the same way")
-    source = files("dags").joinpath("examples", f"{WORKFLOW}.json").read_bytes()
+    source = files("dags").joinpath("examples", "customer_support.json").read_bytes()
     headers = {"Authorization": f"Bearer {state['api_token']}"}
     with httpx.Client(base_url=state["api_url"], headers=headers, timeout=90, trust_env=False) as http:
         published = _call(http, platform, "POST", f"/api/v1/workflows/{WORKFLOW}/publish", content=source)

@@ -1,4 +1,4 @@
-"""``agent-factory demo``: the seed's Customer Support Agent through the real webhook and Airflow, once for each branch."""
+"""``agent-factory demo``: the Customer Support Agent through the real webhook and Airflow, once for each branch."""
 
 from __future__ import annotations
 

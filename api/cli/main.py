@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand's module when it is asked for, so that ``--help`` and ``validate`` stay quick."""
+    """A group that imports a subcommand's module when it is asked for, so that ``--help`` stays quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""

@@ -87,5 +87,6 @@ def _introduce(home: Home) -> None:
     state = home.read_state()
     click.echo(f"Control plane: {state['api_url']}  (token in {home.path / 'credentials.json'})")
     click.echo(
-        f"Airflow UI:    {state['airflow_url']}  (user {state['airflow_username']}, password {state['airflow_password']})"
+        f"Airflow UI:    {state['airflow_url']}  "
+        f"(user {state['airflow_username']}, password {state['airflow_password']})"
     )

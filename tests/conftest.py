@@ -11,7 +11,8 @@ import pytest
 
 from api.platform import client
 from api.platform.postgres import Cluster, locate, server_environment
-from tests.support import Platform, temporary_home
+from tests.stubs.model_server import ModelServer
+from tests.support import MODEL_KEY, Platform, temporary_home
 
 TIERS = {"unit", "platform", "kubernetes", "browser"}
 
@@ -24,9 +25,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
-    """The embedded platform of the session."""
-    with temporary_home() as home:
+def session_models() -> Iterator[ModelServer]:
+    """The stub of the model services that the session's platform calls."""
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+def models(session_models: ModelServer) -> Iterator[ModelServer]:
+    """The stub server, in good order before and after each test."""
+    yield session_models
+    session_models.release()
+
+
+@pytest.fixture(scope="session")
+def platform(session_models: ModelServer) -> Iterator[Platform]:
+    """The embedded platform of the session; its model calls go to the stub server."""
+    with temporary_home() as home, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", MODEL_KEY)
+        patch.setenv("OPENAI_BASE_URL", session_models.openai_url)
         running = client.start(home, detach=False, restart=True)
         try:
             running.wait_ready(lambda text: print(f"platform: {text}", flush=True))

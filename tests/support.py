@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ import httpx
 
 from api.platform.home import Home
 from api.platform.postgres import Cluster
+
+MODEL_KEY = "sk-stub-5d1c9a"
+"""The key that the session's platform has for the stub of the model services."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -77,3 +81,29 @@ class Platform:
             if body["status"] not in ("pending", "running"):
                 return body
         raise AssertionError(f"execution {execution_id} did not end: {body}")
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Wait until something is true that no event tells."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not true within {seconds} s"
+            time.sleep(0.05)
+
+    def airflow_has(self, dag_id: str, digest: str) -> bool:
+        """Tell whether Airflow has loaded a published version."""
+        response = self.airflow.get(f"/api/v2/dags/{dag_id}")
+        return response.is_success and f"plan:{digest[:12]}" in [tag["name"] for tag in response.json()["tags"]]
+
+    def airflow_run_state(self, dag_id: str, run_id: str) -> str:
+        """Return Airflow's state of a run, once it is an end state."""
+        state = ""
+
+        def ended() -> bool:
+            nonlocal state
+            response = self.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+            assert response.is_success, response.text
+            state = response.json()["state"]
+            return state in ("success", "failed")
+
+        self.until(ended)
+        return state

@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tests.support import Platform
@@ -40,7 +41,7 @@ class Candidate:
 def workflow(workflow_id: str, fusion: str) -> dict[str, Any]:
     """Return a chain of transforms, each of which adds one to the number before it."""
     tasks = [_add_one(number) for number in range(1, STEPS + 1)]
-    for task, following in zip(tasks, tasks[1:], strict=False):
+    for task, following in pairwise(tasks):
         task["next"] = [following["id"]]
     return {
         "id": workflow_id,

@@ -28,6 +28,8 @@ class ModelServer:
         self.delay = delay
         self.answer = answer
         self.garbage = False
+        self.scripts: dict[str, list[Any]] = {}
+        self.blocked_model: str | None = None
         self.released = threading.Event()
         self.released.set()
         self.arrived = threading.Semaphore(0)
@@ -48,7 +50,13 @@ class ModelServer:
         """Hold every answer until :meth:`release`."""
         self.released.clear()
 
+    def block_model(self, model: str) -> None:
+        """Hold the answers of one model until :meth:`release`."""
+        self.blocked_model = model
+        self.released.clear()
+
     def release(self) -> None:
+        self.blocked_model = None
         self.released.set()
 
     def __enter__(self) -> ModelServer:
@@ -63,13 +71,27 @@ class ModelServer:
     def serve_forever(self) -> None:
         self._server.serve_forever()
 
+    def next_answer(self, model: str) -> Any:
+        """Return what to answer: the next of the model's script (``{"error": text}`` is a failure), else ``answer``."""
+        with self._lock:
+            script = self.scripts.get(model)
+            if script is None:
+                return self.answer
+            return script.pop(0) if script else {"error": "the script is exhausted"}
+
+    def prompts(self, model: str) -> list[str]:
+        """Return the last user message of every call to a model so far."""
+        with self._lock:
+            return [last_prompt(call["body"]) for call in self.calls if call["body"]["model"] == model]
+
     def take(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> int | None:
         """Note a call; return the status to fail it with, if any."""
         with self._lock:
             self.calls.append({"path": path, "headers": headers, "body": body})
             status = self.failures.pop(0) if self.failures else None
         self.arrived.release()
-        self.released.wait()
+        if self.blocked_model in (None, body["model"]):
+            self.released.wait()
         if self.delay:
             threading.Event().wait(self.delay)
         return status
@@ -110,10 +132,17 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"stubbed failure for key {key}"
             error = {"message": message, "type": "stub_error", "code": None, "param": None}
             self._send(status, {"type": "error", "error": error})
-        elif self.path == "/v1/messages":
-            self._send(200, anthropic_answer(body, self.model.answer))
         else:
-            self._send(200, openai_answer(body, self.model.answer))
+            self._answer_with(body, self.model.next_answer(body["model"]))
+
+    def _answer_with(self, body: dict[str, Any], answer: Any) -> None:
+        if isinstance(answer, dict) and set(answer) == {"error"}:
+            error = {"message": answer["error"], "type": "stub_error", "code": None, "param": None}
+            self._send(500, {"type": "error", "error": error})
+        elif self.path == "/v1/messages":
+            self._send(200, anthropic_answer(body, answer))
+        else:
+            self._send(200, openai_answer(body, answer))
 
     def _send(self, status: int, value: Any) -> None:
         self._raw(status, json.dumps(value).encode(), "application/json")

@@ -1,0 +1,87 @@
+"""The corpus through the webhook-to-result path with real Airflow: fused and unfused, as in one process."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.stubs.model_server import ModelServer
+from tests.support import Platform
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
+
+CORPUS = {
+    file.stem: json.loads(file.read_text()) for file in sorted((Path(__file__).parents[1] / "workflows").glob("*"))
+}
+FUSIONS = ("auto", "off")
+
+
+def prepared(case: dict[str, Any], fusion: str, models: ModelServer) -> dict[str, Any]:
+    """Return the case's workflow under an id of its own, its stubs turned into scripts of the model server."""
+    workflow = copy.deepcopy(case["workflow"])
+    workflow["id"] = f"{workflow['id'][:50]}_{fusion}"
+    workflow.setdefault("settings", {})["fusion"] = fusion
+    for task in workflow["tasks"]:
+        if task["id"] in case.get("stubs", {}):
+            name = f"{workflow['id']}-{task['id']}"
+            task["config"]["model"] = f"openai:{name}"
+            models.scripts[name] = [answer(item) for item in as_list(case["stubs"][task["id"]])]
+    return workflow
+
+
+def as_list(stub: Any) -> list[Any]:
+    return stub if isinstance(stub, list) else [stub]
+
+
+def answer(item: Any) -> Any:
+    """A model's answer is text where the stub is ``{text}``, else an object or a failure."""
+    return item["text"] if isinstance(item, dict) and set(item) == {"text"} else item
+
+
+def set_variables(platform: Platform, values: dict[str, Any]) -> None:
+    connection = psycopg2.connect(platform.cluster.url("agent_factory"))
+    with connection, connection.cursor() as cursor:
+        for name, value in values.items():
+            cursor.execute(
+                "INSERT INTO variables (organization_id, name, value) SELECT id, %s, %s FROM organizations "
+                "ON CONFLICT DO NOTHING",
+                (name, json.dumps(value)),
+            )
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def results(platform: Platform, session_models: ModelServer) -> dict[tuple[str, str], dict[str, Any]]:
+    """Run every case both ways, all at once, and return the executions."""
+    started: dict[tuple[str, str], str] = {}
+    for name, case in CORPUS.items():
+        set_variables(platform, case.get("vars", {}))
+        for fusion in FUSIONS:
+            workflow = prepared(case, fusion, session_models)
+            platform.publish(workflow)
+            started[name, fusion] = platform.execute(workflow["id"], case.get("input", {}))
+    return {key: platform.wait(execution_id, 600) for key, execution_id in started.items()}
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("name", CORPUS)
+def test_same_result(name: str, fusion: str, results: dict[tuple[str, str], dict[str, Any]]) -> None:
+    expected, execution = CORPUS[name]["expect"], results[name, fusion]
+    assert (execution["status"], execution["output"]) == (expected["status"], expected.get("output"))
+    steps = {step["id"]: step for step in execution["steps"]}
+    for step_id, step in expected.get("steps", {}).items():
+        fields = {"status": step} if isinstance(step, str) else step
+        assert {field: steps[step_id][field] for field in fields} == fields, step_id
+
+
+def test_airflow_agrees(platform: Platform, results: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Airflow's own state of each run is the execution's."""
+    for (name, fusion), execution in results.items():
+        dag_id = f"default__{CORPUS[name]['workflow']['id'][:50]}_{fusion}"
+        state = platform.airflow_run_state(dag_id, execution["id"])
+        assert state == execution["status"], (name, fusion)

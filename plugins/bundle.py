@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +33,9 @@ from airflow.sdk import DAG
 with DAG(dag_id="agent_factory__release", schedule=None, catchup=False, tags=["agent-factory"]):
     pass
 '''
+
+PARSE_SECONDS = 2.0
+"""Longer than the parse of one file takes; for so long a changed file is parsed at each look."""
 
 _ARTIFACT_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}__[a-z][a-z0-9_]{0,62}\.(py|plan\.json)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -142,9 +146,11 @@ class AgentFactoryBundle(BaseDagBundle):
         stored = self._store / artifact.sha256
         if not stored.exists():
             self._download(artifact, stored)
-        elif self._release and not _same_file(self.path / artifact.name, stored):
-            # Airflow parses a known file only when its time is newer: a roll-back must look new.
-            os.utime(stored)
+        if self._release and not self.version and not _same_file(self.path / artifact.name, stored):
+            # Airflow parses a known file again only if its time is later than the end of the last parse. A roll-back
+            # must look new, and a file must look newer than the end of a parse of its older version that runs now.
+            later = time.time() + PARSE_SECONDS
+            os.utime(stored, (later, later))
         os.link(stored, folder / artifact.name)
 
     def _download(self, artifact: Artifact, stored: Path) -> None:

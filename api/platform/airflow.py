@@ -14,7 +14,18 @@ from api.platform.postgres import Cluster
 
 USER = "admin"
 BUNDLE = "agent_factory"
-MODEL_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
+"""Environment variable of the control plane -> the provider whose key it holds."""
+LOCAL_SETTINGS = '''"""The scheduler's LocalExecutor forks the workers: what it has imported, no task need import (5 s each)."""
+import os
+import sys
+
+if "scheduler" in sys.argv:
+    from operators.ai.providers import load_sdk
+
+    for provider in filter(None, os.environ.get("AGENT_FACTORY_PRELOAD", "").split(",")):
+        load_sdk(provider)
+'''
 
 
 def settings(home: Home, credentials: Credentials, cluster: Cluster) -> dict[str, str]:
@@ -80,15 +91,17 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
+        "AGENT_FACTORY_PRELOAD": ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
     }
 
 
 def prepare(home: Home, credentials: Credentials) -> None:
-    """Make Airflow's folders and its password file."""
+    """Make Airflow's folders, its password file and its local settings."""
     folder = home.path / "airflow"
-    for name in ("dags", "plugins", "bundles"):
+    for name in ("dags", "plugins", "bundles", "config"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     write_private(folder / "passwords.json", orjson.dumps({USER: credentials.airflow_password}))
 
 

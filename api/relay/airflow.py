@@ -75,8 +75,13 @@ class AirflowClient:
         self._check(response)
         return True
 
-    async def push(self, dag_id: str) -> None:
-        """Ask Airflow to look for the new release now. Best effort: it polls too."""
+    async def push(self, dag_id: str = SENTINEL_DAG) -> None:
+        """Ask Airflow to look for the newest release now. Best effort: it polls too.
+
+        Airflow parses the file of ``dag_id`` as it was *before* that look, and would then hold a newer one for parsed:
+        so a publish names the sentinel, whose file never changes. To name a workflow is for one whose release was
+        looked at, but whose file was missed.
+        """
         try:
             dag = await self._dag(dag_id) or await self._dag(SENTINEL_DAG)
             if dag is None:

@@ -23,6 +23,8 @@ HOLD_SECONDS = 120.0
 """How long a taken entry is its relay's; longer than all requests to Airflow for one entry may take."""
 FIRST_DELAY_SECONDS = 0.3
 LONGEST_DELAY_SECONDS = 2.0
+ATTEMPTS_BEFORE_PUSH = 8
+"""After so many looks (7 s) at a DAG that is not the newest version, Airflow is asked to parse its file again."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class Relay:
         except AirflowRefusedError as error:
             return _Trouble(str(error), self._settings.relay_unreachable_seconds, refused=True)
         self._loaded.pop(entry.dag_id, None)
+        if entry.attempts % ATTEMPTS_BEFORE_PUSH == 0:
+            await self._airflow.push(entry.dag_id)
         message = f"Airflow has not loaded the newest version of {entry.dag_id}"
         return _Trouble(message, self._settings.relay_missing_dag_seconds)
 

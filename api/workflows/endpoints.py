@@ -34,7 +34,7 @@ async def publish_workflow(
     publication = await WorkflowService(session, caller, settings).publish(source, compilation, plan)
     if publication.is_new:
         # After the answer, so after the commit: Airflow finds the release when it looks.
-        background.add_task(request.app.state.airflow.push, publication.answer.dag_id)
+        background.add_task(request.app.state.airflow.push)
     else:
         response.status_code = 200
     return publication.answer

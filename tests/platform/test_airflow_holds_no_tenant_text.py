@@ -96,10 +96,11 @@ def test_markers(platform: Platform, models: ModelServer) -> None:
         assert accepted.status_code == 202, accepted.text
         execution = platform.wait(accepted.json()["execution_id"])
         assert execution["status"] == ("failed" if fails else "success"), execution
-        platform.airflow_run_state(f"default__{workflow_id}", execution["id"])
+        platform.airflow_run_state(f"default__{workflow_id}", execution["execution_id"])
         if not fails:
             assert execution["output"] == {
-                "text": {MARKER: marked("answer"), "wrong": marked("input") + INJECTION + "x"}, MARKER: marked("output"),
+                "text": {MARKER: marked("answer"), "wrong": marked("input") + INJECTION + "x"},
+                MARKER: marked("output"),
             }  # fmt: skip
     assert marked("request-header") in models.prompts("marked")[-1]
     assert "default__marked" in "".join(str(path) for path in (platform.home.logs / "tasks").rglob("*"))

@@ -83,5 +83,5 @@ def test_airflow_agrees(platform: Platform, results: dict[tuple[str, str], dict[
     """Airflow's own state of each run is the execution's."""
     for (name, fusion), execution in results.items():
         dag_id = f"default__{CORPUS[name]['workflow']['id'][:50]}_{fusion}"
-        state = platform.airflow_run_state(dag_id, execution["id"])
+        state = platform.airflow_run_state(dag_id, execution["execution_id"])
         assert state == execution["status"], (name, fusion)

@@ -258,7 +258,13 @@ class TestPush:
         await client(relay_settings, airflow).push(DAG_ID)
         assert airflow.parsed == [f"file.{DAG_ID}"]
 
-    async def test_first_publish_uses_the_sentinel(self, relay_settings: Settings, airflow: AirflowStub) -> None:
+    async def test_release_uses_the_sentinel(self, relay_settings: Settings, airflow: AirflowStub) -> None:
+        airflow.publish(DAG_ID, "0" * 64)
+        airflow.publish(SENTINEL_DAG, "0" * 64)
+        await client(relay_settings, airflow).push()
+        assert airflow.parsed == [f"file.{SENTINEL_DAG}"]
+
+    async def test_unknown_dag_uses_the_sentinel(self, relay_settings: Settings, airflow: AirflowStub) -> None:
         airflow.publish(SENTINEL_DAG, "0" * 64)
         await client(relay_settings, airflow).push(DAG_ID)
         assert airflow.parsed == [f"file.{SENTINEL_DAG}"]

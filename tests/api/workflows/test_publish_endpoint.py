@@ -122,16 +122,15 @@ class TestPublishWorkflow:
         assert {body["version"] for body in answers} == {1}
 
     async def test_airflow_is_told_after_the_commit(self, control_plane: ControlPlane) -> None:
-        told: list[tuple[str, str]] = []
+        told: list[str] = []
 
-        async def push(dag_id: str) -> None:
-            release = (await control_plane.runtime.get("/runtime/v1/release")).json()["release"]
-            told.append((dag_id, release))
+        async def push() -> None:
+            told.append((await control_plane.runtime.get("/runtime/v1/release")).json()["release"])
 
         control_plane.app.state.airflow.push = push
         await control_plane.publish()
         await control_plane.publish()
-        assert told == [("default__greet", "1")]
+        assert told == ["1"]
 
 
 class TestOldRelease:

@@ -16,7 +16,7 @@ USER = "admin"
 BUNDLE = "agent_factory"
 MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 """Environment variable of the control plane -> the provider whose key it holds."""
-LOCAL_SETTINGS = '''"""The scheduler's LocalExecutor forks the workers: what it has imported, no task need import (5 s each)."""
+LOCAL_SETTINGS = '''"""LocalExecutor forks workers off the scheduler: what that imported, no task need import."""
 import os
 import sys
 

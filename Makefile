@@ -39,8 +39,8 @@ bench: setup  ## Measure compile times, and fused against unfused on the running
 schema: setup  ## Write docs/workflow.schema.json anew
 	@$(BIN)/python -m compiler.json_schema > docs/workflow.schema.json
 
-constraints: setup  ## Resolve the declared dependencies anew into constraints.txt
-	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --upgrade -o constraints.txt
+constraints: setup  ## Resolve the dependencies anew into constraints.txt, for the oldest Python we promise (Debian 12)
+	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --python-version 3.11.2 --upgrade -o constraints.txt
 
 clean:  ## Remove what setup and the tools made
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -34,7 +34,8 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster) -> dict[str
     bundles = [{"name": BUNDLE, "classpath": "plugins.bundle.AgentFactoryBundle", "kwargs": {"refresh_interval": 30}}]
     values = {
         ("core", "executor"): "LocalExecutor",
-        ("core", "parallelism"): "16",
+        # Tasks are short and wait little: more at once than this only slows each other down.
+        ("core", "parallelism"): str(max(4, 2 * (os.cpu_count() or 1))),
         ("core", "load_examples"): "False",
         ("core", "dags_folder"): str(folder / "dags"),
         ("core", "plugins_folder"): str(folder / "plugins"),

@@ -48,7 +48,7 @@ def test_the_readme_shows_each_quick_command() -> None:
 @pytest.mark.parametrize("command", quick_commands(README))
 def test_a_command_of_the_readme_succeeds(command: str, tmp_path: Path) -> None:
     folder = shlex.quote(str(Path(sys.executable).parent))
-    here = command.replace(".venv/bin", folder).replace("/tmp/", f"{shlex.quote(str(tmp_path))}/")
+    here = command.replace("/tmp/", f"{shlex.quote(str(tmp_path))}/").replace(".venv/bin", folder)
     # bash, as in the README: the stubs come through <( ).
     result = subprocess.run(["bash", "-c", here], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -170,6 +170,7 @@ class Supervisor:
     def _start_child(self, child: Child) -> None:
         child.start()
         self.children.append(child)
+        self._write_state("starting")
 
     def _wait_for(self, url: str, name: str, healthy: Callable[[Any], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -18,14 +18,17 @@ from api.platform.guard import descendants
 from api.platform.home import Home, HomeLock
 from tests.support import temporary_home
 
-pytestmark = pytest.mark.platform
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
 def home() -> Iterator[Home]:
     with temporary_home() as home:
-        yield home
-        assert HomeLock(home).holder() is None
+        try:
+            yield home
+            assert HomeLock(home).holder() is None
+        finally:
+            client.stop(home)
 
 
 def started_at(pid: int) -> str | None:

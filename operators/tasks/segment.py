@@ -56,6 +56,7 @@ class SegmentOperator(BaseOperator):
         super().__init__(**{"do_xcom_push": False, **kwargs})
         self.plan = plan
         self._cancel: Callable[[], object] | None = None
+        self._feeds_any = False
 
     def execute(self, context: Context) -> None:
         """Run the unit.
@@ -104,6 +105,7 @@ class SegmentOperator(BaseOperator):
 
         plan = self.plan.load()
         unit = self._unit(plan)
+        self._feeds_any = any(self.task_id in other.upstream for other in plan.units if other.starts_on_any)
         self._become_cancellable()
         dag_run = context["dag_run"]
         async with HttpStore(runtime_settings()) as store:
@@ -151,7 +153,8 @@ class SegmentOperator(BaseOperator):
 
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
-        if outcome.kind == "skipped":
+        # Airflow's rule ``one_done`` does not count skipped tasks: were all of them skipped, it would never start.
+        if outcome.kind == "skipped" and not self._feeds_any:
             raise AirflowSkipException("every step of this unit was skipped")
         if outcome.kind == "undecided":
             again = datetime.now(UTC) + timedelta(seconds=RESCHEDULE_SECONDS)

@@ -37,7 +37,7 @@ bench: setup  ## Measure compile times, and fused against unfused on the running
 	@$(BIN)/python -m tests.benchmarks
 
 schema: setup  ## Write docs/workflow.schema.json anew
-	@$(BIN)/python -m compiler.json_schema > docs/workflow.schema.json
+	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json
 
 constraints: setup  ## Resolve the dependencies anew into constraints.txt, for the oldest Python we promise (Debian 12)
 	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --python-version 3.11.2 --upgrade -o constraints.txt

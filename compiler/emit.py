@@ -12,10 +12,15 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 
 from compiler.fields import is_identifier, is_organization
-from compiler.plan import Plan, Unit, plan_digest
+from compiler.plan import Plan, Unit, UnitKind, plan_digest
 
 MAX_ACTIVE_RUNS = 1_000
 """Deferred runs count too, so this is no limit of concurrency; that is enforced before a run is made."""
+
+OPERATORS: dict[UnitKind, tuple[str, str]] = {
+    "segment": ("operators.tasks.segment", "SegmentOperator"),
+}
+"""Kind of a unit -> module and class of the Airflow operator that runs it."""
 
 
 def emit(plan: Plan) -> tuple[dict[str, bytes], str]:
@@ -37,7 +42,8 @@ def dag_text(plan: Plan, digest: str) -> str:
         for upstream in unit.upstream:
             following.setdefault(upstream, []).append(names[unit.id])
     edges = [(names[unit.id], following[unit.id]) for unit in plan.units if unit.id in following]
-    return _template().render(plan=plan, digest=digest, edges=edges, max_active_runs=MAX_ACTIVE_RUNS)
+    imports = sorted({OPERATORS[unit.kind] for unit in plan.units})
+    return _template().render(plan=plan, digest=digest, imports=imports, edges=edges, max_active_runs=MAX_ACTIVE_RUNS)
 
 
 def _require_checked(plan: Plan) -> None:
@@ -63,6 +69,6 @@ def _template() -> Template:
     environment = Environment(  # noqa: S701 - it makes Python, not HTML, and of checked identifiers only
         undefined=StrictUndefined, keep_trailing_newline=False
     )
-    environment.filters.update(variable=_variable, number=_number)
+    environment.filters.update(variable=_variable, operator=lambda unit: OPERATORS[unit.kind][1], number=_number)
     text = (Path(__file__).parent / "templates" / "dag.py.jinja").read_text(encoding="utf-8")
     return environment.from_string(text)

@@ -12,21 +12,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compiler.graph import Graph
-from compiler.plan import Unit
+from compiler.plan import Unit, UnitKind
 
 
 @dataclass(frozen=True, slots=True)
 class FusionStep:
     """What fusion must know about a step.
 
-    :param barrier: It is an Airflow task of its own.
+    :param kind: Of the unit that runs it; all but segments are barriers: Airflow tasks of their own.
     :param joins_any: It runs at the first taken edge.
     """
 
     id: str
     targets: tuple[str, ...]
-    barrier: bool = False
+    kind: UnitKind = "segment"
     joins_any: bool = False
+
+    @property
+    def barrier(self) -> bool:
+        """Whether it never shares an Airflow task with light steps."""
+        return self.kind != "segment"
 
 
 def fuse(steps: Sequence[FusionStep], fusion: Literal["auto", "off"]) -> tuple[Unit, ...]:
@@ -95,6 +100,7 @@ def _units(steps: Sequence[FusionStep], graph: Graph, groups: Sequence[int], sta
         units.append(
             Unit(
                 id=names[group],
+                kind=steps[group].kind,
                 steps=tuple(steps[node].id for node in nodes),
                 upstream=tuple(names[other] for other in sorted(before)),
                 starts_on_any=any(node in starters for node in nodes),

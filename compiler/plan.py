@@ -17,6 +17,8 @@ PLAN_FORMAT: Literal[1] = 1
 
 EdgeKind = Literal["next", "then", "default", "route", "goto"]
 Join = Literal["all", "any"]
+UnitKind = Literal["segment", "approval", "code", "container", "map", "wait", "workflow"]
+"""What an Airflow task runs: a segment of light steps, or barriers of one type."""
 
 
 class PlanModel(BaseModel):
@@ -61,7 +63,7 @@ class Step(PlanModel):
 
 
 class Unit(PlanModel):
-    """What one Airflow task runs: a segment of light steps (or, later, one barrier).
+    """What one Airflow task runs: a segment of light steps, or a barrier; ``kind`` says which operator runs it.
 
     ``id`` is the Airflow task id: the step's id where there is one step, else ``segment.<first step's id>``.
     ``steps`` are step ids in document order; ``upstream`` are unit ids. ``starts_on_any`` is true where the unit
@@ -70,7 +72,7 @@ class Unit(PlanModel):
     """
 
     id: str
-    kind: Literal["segment"] = "segment"
+    kind: UnitKind = "segment"
     steps: tuple[str, ...]
     upstream: tuple[str, ...] = ()
     starts_on_any: bool = False

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from compiler.check import CheckedWorkflow
 from compiler.expressions import Use
 from compiler.fuse import FusionStep, fuse
 from compiler.infer import infer_schema
 from compiler.model import RetryFields, TaskFields, config_as_json
-from compiler.plan import Edge, Plan, Retry, Step, Trigger
+from compiler.plan import Edge, Plan, Retry, Step, Trigger, UnitKind
 from compiler.resolve import Task
 from compiler.steps import STEP_TYPES
 from compiler.steps.ai_inference import AIInferenceConfig
@@ -97,4 +97,6 @@ def _on_error(fields: TaskFields) -> Literal["fail", "continue", "goto"]:
 
 def _for_fusion(step: Step) -> FusionStep:
     targets = tuple(edge.target for edge in step.edges)
-    return FusionStep(step.id, targets, STEP_TYPES[step.type].barrier, step.join == "any")
+    # A barrier's kind is its type: pydantic refuses a unit of another one.
+    kind = cast(UnitKind, step.type) if STEP_TYPES[step.type].barrier else "segment"
+    return FusionStep(step.id, targets, kind, step.join == "any")

@@ -14,7 +14,7 @@ from operators.execution.clock import Clock
 from operators.execution.records import StepError, StepRecord
 from operators.execution.store import StoreError
 from operators.execution.stubs import Stubs
-from operators.steps.base import Handler, Scope, StepFailedError, StepResult, StepServices
+from operators.steps.base import Handler, Scope, StepFailedError, StepKey, StepResult, StepServices
 from operators.steps.registry import HANDLERS
 
 
@@ -31,8 +31,9 @@ class StepRun:
     :param record: Filled in as the step proceeds, so that whoever cuts it off knows how far it came.
     """
 
-    def __init__(self, step: Step, services: StepServices, clock: Clock, stubs: Stubs) -> None:
+    def __init__(self, step: Step, key: StepKey, services: StepServices, clock: Clock, stubs: Stubs) -> None:
         self.step = step
+        self._key = key
         self.record = StepRecord(id=step.id, status="running")
         self._services = services
         self._clock = clock
@@ -87,7 +88,7 @@ class StepRun:
         limit = self.step.timeout_seconds
         try:
             async with asyncio.timeout(limit) as timer:
-                return await handler.call(request, self._services)
+                return await handler.call(request, self._services, self._key)
         except (StepFailedError, StoreError):
             raise
         except Exception as error:

@@ -40,7 +40,7 @@ from operators.execution.store import (
     StoreError,
 )
 from operators.execution.stubs import Stubs
-from operators.steps.base import StepFailedError, StepServices
+from operators.steps.base import StepFailedError, StepKey, StepServices
 
 OutcomeKind = Literal["done", "skipped", "failed", "undecided", "ended"]
 Observer = Callable[[StepRecord], None]
@@ -210,7 +210,7 @@ class _UnitRun:
 
     def _start(self, group: asyncio.TaskGroup, step_ids: Iterable[str]) -> None:
         for step_id in step_ids:
-            run = StepRun(self._flow.steps[step_id], self._services, self._clock, self._stubs)
+            run = StepRun(self._flow.steps[step_id], self._key(step_id), self._services, self._clock, self._stubs)
             self._running[step_id] = run
             enter(self._scope, run.record)
             group.create_task(self._run(group, run))
@@ -228,6 +228,9 @@ class _UnitRun:
         await self._write([record, *self._skipped(advance.skipped)], halt=unhandled)
         if not self._stopped:
             self._start(group, advance.ready)
+
+    def _key(self, step_id: str) -> StepKey:
+        return StepKey(self._execution_id, self._grant.epoch, step_id)
 
     def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
         records = [self._progress.journal[step_id] for step_id in step_ids]

@@ -7,7 +7,7 @@ from typing import Any
 from compiler.expressions import render, text_of
 from compiler.plan import Step
 from operators.ai.inference import InferenceRequest, Message, infer
-from operators.steps.base import Scope, StepResult, StepServices, config_error
+from operators.steps.base import Scope, StepKey, StepResult, StepServices, config_error
 
 ROLES = ("system", "user", "assistant")
 
@@ -34,7 +34,7 @@ class AiInference:
             output_schema=config.get("output_schema"),
         )
 
-    async def call(self, request: InferenceRequest, services: StepServices) -> StepResult:
+    async def call(self, request: InferenceRequest, services: StepServices, key: StepKey) -> StepResult:
         """Call the provider once."""
         result = await infer(request, services)
         return StepResult(result.output, usage=(result.usage,))

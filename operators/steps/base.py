@@ -69,21 +69,35 @@ class StepServices:
             await self.models.close()
 
 
+@dataclass(frozen=True, slots=True)
+class StepKey:
+    """Names a step of an execution. As text it is the idempotency key of the step's side effects: equal over attempts
+    and Airflow's retries, another one when the step is run again on purpose (a higher ``epoch``)."""
+
+    execution_id: str
+    epoch: int
+    step_id: str
+
+    def __str__(self) -> str:
+        return f"{self.execution_id}:{self.epoch}:{self.step_id}"
+
+
 class Handler(Protocol):
     """The behaviour of one step type.
 
     ``render`` evaluates every expression of the config and is never retried; it raises
     ``compiler.expressions.EvaluationError`` or :class:`StepFailedError`. ``call`` does the work with what was rendered
-    and is what a stub replaces. ``stubbed`` turns a stub's value into the result, without checking it.
+    and is what a stub replaces.
     """
 
     def render(self, step: Step, scope: Scope) -> Any:
         """Return the request: everything ``call`` needs, with no expressions left."""
         ...
 
-    async def call(self, request: Any, services: StepServices) -> StepResult:
+    async def call(self, request: Any, services: StepServices, key: StepKey) -> StepResult:
         """Do the step's work once.
 
+        :param key: Identifies the step, so that what it causes elsewhere is caused once.
         :raises StepFailedError: The attempt failed.
         """
         ...

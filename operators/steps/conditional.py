@@ -6,7 +6,7 @@ from typing import Any
 
 from compiler.expressions import render_condition
 from compiler.plan import Step
-from operators.steps.base import Scope, StepResult, StepServices
+from operators.steps.base import Scope, StepKey, StepResult, StepServices
 
 
 class Conditional:
@@ -21,6 +21,6 @@ class Conditional:
         default = step.config.get("default")
         return None if default is None else str(default)
 
-    async def call(self, request: str | None, services: StepServices) -> StepResult:
+    async def call(self, request: str | None, services: StepServices, key: StepKey) -> StepResult:
         """Return the choice."""
         return StepResult({"branch": request})

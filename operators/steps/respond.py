@@ -7,7 +7,7 @@ from typing import Any
 from compiler.expressions import render, text_of
 from compiler.plan import Step
 from operators.execution.records import WebhookAnswer
-from operators.steps.base import Scope, StepResult, StepServices, config_error
+from operators.steps.base import Scope, StepKey, StepResult, StepServices, config_error
 
 
 class Respond:
@@ -27,7 +27,7 @@ class Respond:
             body=rendered.get("body"),
         )
 
-    async def call(self, request: WebhookAnswer, services: StepServices) -> StepResult:
+    async def call(self, request: WebhookAnswer, services: StepServices, key: StepKey) -> StepResult:
         """Return the answer."""
         return StepResult(request.model_dump(mode="json"), answer=request)
 

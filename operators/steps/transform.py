@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from compiler.expressions import render
 from compiler.plan import Step
-from operators.steps.base import Scope, StepResult, StepServices, config_error
+from operators.steps.base import Scope, StepKey, StepResult, StepServices, config_error
 
 if TYPE_CHECKING:
     from jsonpath import JSONPathEnvironment
@@ -41,7 +41,7 @@ class Transform:
             return Assignment(render(config["set"], scope))
         return Query(source=render(config["from"], scope), path=config["jsonpath"])
 
-    async def call(self, request: Query | Assignment, services: StepServices) -> StepResult:
+    async def call(self, request: Query | Assignment, services: StepServices, key: StepKey) -> StepResult:
         """Return the object or run the query.
 
         :raises StepFailedError: The query is no JSONPath.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from compiler.fuse import FusionStep, fuse
 from compiler.graph import Graph, members
-from compiler.plan import Unit
+from compiler.plan import Unit, UnitKind
 from tests.compiler.building import choice, plan_of, transform, workflow
 
 pytestmark = pytest.mark.unit
@@ -22,7 +22,8 @@ def steps(*rows: str) -> list[FusionStep]:
     for row in rows:
         name, _, targets = row.partition(">")
         name = name.strip()
-        made.append(FusionStep(name.rstrip("!?"), tuple(targets.split()), "!" in name, "?" in name))
+        kind: UnitKind = "wait" if "!" in name else "segment"
+        made.append(FusionStep(name.rstrip("!?"), tuple(targets.split()), kind, "?" in name))
     return made
 
 
@@ -89,7 +90,7 @@ def plans(draw: st.DrawFn) -> list[FusionStep]:
         FusionStep(
             f"s{number}",
             tuple(f"s{target}" for source, target in chosen if source == number),
-            kinds[number] == "barrier",
+            "code" if kinds[number] == "barrier" else "segment",
             joins[number],
         )
         for number in order

@@ -115,7 +115,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from operators.tasks.segment import PlanFile, SegmentOperator
+from operators.tasks.plan_file import PlanFile
+from operators.tasks.segment import SegmentOperator
 
 PLAN = PlanFile(__file__, sha256="{digest}")
 

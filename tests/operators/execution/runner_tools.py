@@ -14,7 +14,7 @@ from compiler.plan import Plan, Step
 from operators.execution.clock import Clock
 from operators.execution.memory import InMemoryStore
 from operators.execution.runner import UnitOutcome, run_unit, store_services
-from operators.steps.base import Scope, StepResult, StepServices
+from operators.steps.base import Scope, StepKey, StepResult, StepServices
 from operators.steps.registry import HANDLERS
 from tests.operators.execution.plans import step
 
@@ -83,7 +83,7 @@ class Scripted:
     def render(self, step: Step, scope: Scope) -> str:
         return step.id
 
-    async def call(self, request: str, services: StepServices) -> StepResult:
+    async def call(self, request: str, services: StepServices, key: StepKey) -> StepResult:
         self.calls[request] = self.calls.get(request, 0) + 1
         self.started.setdefault(request, asyncio.Event()).set()
         if request in self.gates:

@@ -8,7 +8,7 @@ import pytest
 
 from compiler.expressions import EvaluationError
 from operators.execution.records import ModelCredential
-from operators.steps.base import StepFailedError, StepResult, StepServices
+from operators.steps.base import StepFailedError, StepKey, StepResult, StepServices
 from operators.steps.registry import HANDLERS
 from tests.operators.execution.plans import step
 
@@ -22,7 +22,7 @@ async def no_key(provider: str) -> ModelCredential:
 async def run(type: str, config: dict[str, Any], **scope: Any) -> StepResult:
     handler = HANDLERS[type]
     request = handler.render(step("x", type=type, config=config), scope)
-    return await handler.call(request, StepServices(credentials=no_key))
+    return await handler.call(request, StepServices(credentials=no_key), StepKey("an-execution", 0, "x"))
 
 
 class TestConditional:

@@ -12,7 +12,7 @@ from api.edge import EdgeRoute
 from api.executions.repository import Outcome
 from api.executions.schemas import ExecutionAccepted, ExecutionCreate, ExecutionView
 from api.executions.service import ExecutionService, parse_execution_id
-from api.executions.waiting import parse_wait, wait_for_outcome
+from api.executions.waiting import parse_wait, wait_for
 from api.notifications import ListenerDep
 from api.workflows.plans import PlansDep
 from operators.execution.local import MANUAL_TRIGGER
@@ -57,6 +57,6 @@ async def get_execution(
             return await ExecutionService(session, caller.organization_id, settings, plans).outcome(identifier)
 
     if seconds:
-        await wait_for_outcome(listener, identifier, look, seconds=seconds, enough=lambda outcome: outcome.ended)
+        await wait_for(listener, [identifier], look, seconds=seconds, enough=lambda outcome: outcome.ended)
     async with database.transaction() as session:
         return await ExecutionService(session, caller.organization_id, settings, plans).show(identifier)

@@ -22,6 +22,7 @@ class Outcome:
     """As much of an execution as its waiting caller needs."""
 
     status: str
+    halted: bool
     output: Any
     error: Any
     answer: Any
@@ -81,6 +82,7 @@ class ExecutionRepository:
             await self._session.execute(
                 select(
                     WorkflowExecution.status,
+                    WorkflowExecution.halted,
                     WorkflowExecution.output,
                     WorkflowExecution.error,
                     WorkflowExecution.answer,

@@ -161,6 +161,7 @@ class Supervisor:
             ("Airflow's API server", "airflow-api-server", ["api-server"]),
             ("the Airflow scheduler", "airflow-scheduler", ["scheduler", "--skip-serve-logs"]),
             ("the Airflow DAG processor", "airflow-dag-processor", ["dag-processor"]),
+            ("the Airflow triggerer", "airflow-triggerer", ["triggerer", "--skip-serve-logs"]),
         ]
         return [
             Child(name, key, airflow.command(*arguments), self.airflow_environment, self.home.logs / f"{key}.log")
@@ -243,7 +244,7 @@ class Supervisor:
 def _airflow_is_healthy(body: Any) -> bool:
     return isinstance(body, dict) and all(
         isinstance(body.get(part), dict) and body[part].get("status") == "healthy"
-        for part in ("metadatabase", "scheduler", "dag_processor")
+        for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
     )
 
 

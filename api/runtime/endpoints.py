@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import Transaction
+from api.database import DatabaseDep, Transaction
 from api.edge import RuntimeRoute
 from api.executions.service import parse_execution_id
+from api.executions.waiting import parse_wait, wait_for
+from api.notifications import ListenerDep
 from api.problems import not_found
 from api.runtime.credentials import model_credential
 from api.runtime.service import RuntimeService
+from api.runtime.watching import find_news
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
     ExecutionState,
@@ -21,6 +25,7 @@ from operators.execution.records import (
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    News,
     Settling,
 )
 
@@ -67,6 +72,27 @@ async def settle_unit(body: Settling, service: Service) -> ExecutionState:
 async def finish_execution(body: Finish, service: Service) -> ExecutionState:
     """End the execution."""
     return await service.finish(body)
+
+
+@router.get("/watch")
+async def watch_execution(
+    execution_id: str,
+    settings: SettingsDep,
+    database: DatabaseDep,
+    listener: ListenerDep,
+    awaited: UUID | None = None,
+    wait: str = "20s",
+) -> News:
+    """Answer when the execution ends or fails, or what a step of it waits for is there; else after ``wait``."""
+    identifier = parse_execution_id(execution_id)
+
+    async def look() -> News:
+        async with database.transaction() as session:
+            return await find_news(session, identifier, awaited)
+
+    ids = [identifier] if awaited is None else [identifier, awaited]
+    seconds = parse_wait(wait, settings.max_wait_seconds)
+    return await wait_for(listener, ids, look, seconds=seconds, enough=lambda news: news.halted or news.done)
 
 
 @router.get("/credentials/models/{provider}")

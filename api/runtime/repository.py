@@ -54,9 +54,10 @@ _STEP_VALUES = [
     "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer",
 ]  # fmt: skip
 _INSERT_STEP = insert(Base.metadata.tables["execution_steps"])
-_KEEP_STEP = _INSERT_STEP.on_conflict_do_nothing()
-_REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(
-    index_elements=_STEP_KEY, set_={name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+_TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+_REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(index_elements=_STEP_KEY, set_=_TAKE_OVER)
+_KEEP_STEP = _INSERT_STEP.on_conflict_do_update(
+    index_elements=_STEP_KEY, set_=_TAKE_OVER, where=ExecutionStep.status == "running"
 )
 
 
@@ -76,6 +77,12 @@ async def lock_execution(session: AsyncSession, execution_id: UUID) -> LockedExe
     """
     row = (await session.execute(_LOCK, {"execution_id": execution_id})).first()
     return LockedExecution(*row) if row else None
+
+
+async def find_organization(session: AsyncSession, execution_id: UUID) -> UUID | None:
+    """Return whose an execution is, found by its id alone; further SQL is bound to that organisation."""
+    query = select(WorkflowExecution.organization_id).where(WorkflowExecution.id == execution_id)
+    return await session.scalar(query)
 
 
 class LeaseRepository:
@@ -181,6 +188,7 @@ class JournalRepository:
         """Store results.
 
         :param replace: Whether a result replaces one that is there (the same runner's, sent again) or yields to it.
+            That a step was seen waiting is no result.
         """
         if not records:
             return

@@ -151,10 +151,13 @@ class RuntimeService:
         self._refuse_if_ended()
         if not await self._leases.extend(entry.unit, entry.token, self._settings.lease_ttl_seconds, entry.running):
             raise _stale(entry.unit)
-        decided = [record for record in entry.steps if record.status in DECIDED]
-        await self._journal.write(self._row.epoch, decided, replace=True)
-        await self._answer(decided)
-        self._row.halted = self._row.halted or entry.halt
+        kept = [record for record in entry.steps if record.status in DECIDED or record.started_at is not None]
+        await self._journal.write(self._row.epoch, kept, replace=True)
+        await self._answer(kept)
+        if entry.halt and not self._row.halted:
+            self._row.halted = True
+            # Steps that wait hear of it.
+            await self._notify()
         return await self._state(entry.unit)
 
     async def _answer(self, records: list[StepRecord]) -> None:

@@ -17,6 +17,7 @@ from operators.execution.records import (
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    News,
     Record,
     Settling,
 )
@@ -31,7 +32,9 @@ from operators.settings import RuntimeSettings
 
 Answer = TypeVar("Answer", bound=Record)
 
-TIMEOUT = httpx.Timeout(10.0, connect=3.0)
+TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+WATCH_SECONDS = 20
+"""How long one watch is held open; shorter than the time-out, and than what proxies allow."""
 QUICK_RETRIES = (0.05, 0.2)
 """Waits before the second and third try, in seconds. They bridge a dropped connection; a control plane that is away
 for longer is the runner's to wait for."""
@@ -89,6 +92,12 @@ class HttpStore:
     async def finish(self, execution_id: str, entry: Finish) -> ExecutionState:
         """End an execution; see ``ExecutionStore``."""
         return await self._post(execution_id, "finish", entry, ExecutionState, unit=entry.unit)
+
+    async def watch(self, execution_id: str, awaited: str | None) -> News:
+        """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``WATCH_SECONDS``."""
+        path = f"/executions/{_segment(execution_id)}/watch?wait={WATCH_SECONDS}s"
+        path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
+        return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""

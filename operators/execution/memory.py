@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from operators.execution.records import (
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    News,
     Settling,
     StepError,
     StepRecord,
@@ -83,6 +85,7 @@ class InMemoryStore:
         self._monotonic = monotonic
         self._ttl = ttl_seconds
         self._executions: dict[str, StoredExecution] = {}
+        self._news = asyncio.Event()
 
     def accept(
         self,
@@ -105,6 +108,7 @@ class InMemoryStore:
     def cancel(self, execution_id: str) -> None:
         """Ask the runners of an execution to start nothing more."""
         self._executions[execution_id].halted = True
+        self._tell()
 
     def execution(self, execution_id: str) -> StoredExecution:
         """Return an execution.
@@ -175,9 +179,10 @@ class InMemoryStore:
         lease.expires = self._monotonic() + self._ttl
         execution.steps.update((record.id, record) for record in entry.steps)
         for step_id in entry.running:
-            if not is_decided(execution.steps.get(step_id)):
-                execution.steps[step_id] = StepRecord(id=step_id, status="running")
-        execution.halted = execution.halted or entry.halt
+            execution.steps.setdefault(step_id, StepRecord(id=step_id, status="running"))
+        if entry.halt:
+            execution.halted = True
+            self._tell()
         return self._state(execution, entry.unit)
 
     async def settle(self, execution_id: str, entry: Settling) -> ExecutionState:
@@ -193,9 +198,27 @@ class InMemoryStore:
         execution = self.execution(execution_id)
         self._current(execution, entry.unit, entry.token)
         if not execution.ended:
-            execution.steps.update((record.id, record) for record in entry.steps)
+            for record in entry.steps:
+                if not is_decided(execution.steps.get(record.id)):
+                    execution.steps[record.id] = record
             execution.status, execution.output, execution.error = entry.status, entry.output, entry.error
+            self._tell()
         return self._state(execution, entry.unit)
+
+    async def watch(self, execution_id: str, awaited: str | None) -> News:
+        """Return when there is news; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        while True:
+            other = self._executions.get(awaited) if awaited is not None else None
+            news = News(halted=execution.halted or execution.ended, done=other is not None and other.ended)
+            if news.halted or news.done:
+                return news
+            await self._news.wait()
+
+    def _tell(self) -> None:
+        """Wake who watches; each looks for itself whether the news is for it."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""

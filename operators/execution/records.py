@@ -130,6 +130,7 @@ class ExecutionState(Record):
 
 class Journaling(Record):
     """Body of a journal write: results of finished steps, and which steps run now (shown to users, no promise).
+    A record with status ``running`` is of a step that waits: whoever runs it next learns when it began.
     ``halt`` says that one of the results is a failure nothing handles: from now on every runner of the execution is
     told ``halted``. Failures that the workflow handles do not set it; only the runner knows the edges."""
 
@@ -138,6 +139,14 @@ class Journaling(Record):
     steps: list[StepRecord] = Field(default_factory=list)
     running: list[str] = Field(default_factory=list)
     halt: bool = False
+
+
+class News(Record):
+    """What a waiting step hears: the execution ended or failed elsewhere (``halted``), or what it waits for is there
+    (``done``). Neither: nothing happened for a while; ask again."""
+
+    halted: bool = False
+    done: bool = False
 
 
 class Settling(Record):

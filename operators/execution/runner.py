@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -40,9 +40,10 @@ from operators.execution.store import (
     StoreError,
 )
 from operators.execution.stubs import Stubs
-from operators.steps.base import StepFailedError, StepKey, StepServices
+from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest, hold, park
+from operators.steps.base import StepFailedError, StepKey, StepServices, Wake
 
-OutcomeKind = Literal["done", "skipped", "failed", "undecided", "ended"]
+OutcomeKind = Literal["done", "skipped", "failed", "undecided", "waiting", "ended"]
 Observer = Callable[[StepRecord], None]
 
 
@@ -52,15 +53,19 @@ class UnitOutcome:
 
     ``done``: its steps are decided and the execution did not fail; ``skipped``: the same, all of them skipped;
     ``failed``: the execution failed or was cancelled, here or elsewhere; ``undecided``: a first step waits for an edge
-    that is not decided yet, ask again later; ``ended``: the execution was over before the unit began.
+    that is not decided yet, ask again later; ``waiting``: its step waits, run the unit again at ``wake``; ``ended``:
+    the execution was over before the unit began.
 
     :param status: The execution's status as last heard.
     :param failures: ``(step id, error code)`` of the unhandled failures known.
+    :param execution_id: The execution's own id.
     """
 
     kind: OutcomeKind
     status: ExecutionStatus
     failures: tuple[tuple[str, str], ...] = ()
+    wake: Wake | None = None
+    execution_id: str = ""
 
 
 def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None = None) -> StepServices:
@@ -95,10 +100,13 @@ async def run_unit(
     stubs: Stubs | None = None,
     clock: Clock | None = None,
     observer: Observer | None = None,
+    parks: bool = False,
 ) -> UnitOutcome:
     """Run one unit of an execution to its end.
 
     Waits while another runner holds the lease. The caller closes ``services``.
+
+    :param parks: A step that waits gives the process back (outcome ``waiting``) instead of holding it.
 
     :param owner: Unique per process try.
     :param flow: The plan's edges, where the caller has them already.
@@ -120,7 +128,7 @@ async def run_unit(
         grant = await _lease(store, execution_id, request, clock)
     except ExecutionEndedError as ended:
         return UnitOutcome("ended", ended.status)
-    run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer)
+    run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer, parks=parks)
     await run.execute()
     return await run.settle()
 
@@ -146,6 +154,8 @@ class _UnitRun:
         clock: Clock,
         stubs: Stubs,
         observer: Observer | None,
+        *,
+        parks: bool,
     ) -> None:
         self._flow = flow
         self._unit = unit
@@ -159,6 +169,8 @@ class _UnitRun:
         self._scope = scope_of(flow.plan, grant)
         self._progress = Progress(flow, grant.steps, unit.steps)
         self._running: dict[str, StepRun] = {}
+        self._wait = park if parks else hold(store, self._execution_id, clock)
+        self._wake: Wake | None = None
         self._writer = JournalWriter(
             store, self._execution_id, unit.id, grant.token, clock, lambda: list(self._running)
         )
@@ -210,15 +222,38 @@ class _UnitRun:
 
     def _start(self, group: asyncio.TaskGroup, step_ids: Iterable[str]) -> None:
         for step_id in step_ids:
-            run = StepRun(self._flow.steps[step_id], self._key(step_id), self._services, self._clock, self._stubs)
+            run = self._step_run(step_id)
             self._running[step_id] = run
             enter(self._scope, run.record)
             group.create_task(self._run(group, run))
 
+    def _step_run(self, step_id: str) -> StepRun:
+        known = self._progress.journal.get(step_id)
+        return StepRun(
+            self._flow.steps[step_id],
+            StepKey(self._execution_id, self._grant.epoch, step_id),
+            self._services,
+            self._clock,
+            self._stubs,
+            wait=self._wait,
+            begun=known if known is not None and known.started_at is not None else None,
+        )
+
     async def _run(self, group: asyncio.TaskGroup, run: StepRun) -> None:
         """Run a step, journal its record and the skips that follow from it, then start its successors."""
-        await run.run(self._scope)
         record = run.record
+        try:
+            await run.run(self._scope)
+        except ParkedError as parked:
+            self._wake = parked.wake
+            del self._running[record.id]
+            await self._writer.write([record])
+            return
+        except HaltedWhileWaitingError:
+            # It stays undecided: whoever ends the execution says what becomes of it.
+            self._stopped = True
+            del self._running[record.id]
+            return
         del self._running[record.id]
         unhandled = self._flow.is_unhandled(record)
         # From here on nothing starts, even while the record is on its way to the journal.
@@ -228,9 +263,6 @@ class _UnitRun:
         await self._write([record, *self._skipped(advance.skipped)], halt=unhandled)
         if not self._stopped:
             self._start(group, advance.ready)
-
-    def _key(self, step_id: str) -> StepKey:
-        return StepKey(self._execution_id, self._grant.epoch, step_id)
 
     def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
         records = [self._progress.journal[step_id] for step_id in step_ids]
@@ -286,7 +318,17 @@ class _UnitRun:
         if complete or (failed and not state.active_units):
             state = await self._finish(state)
             failed = failed or state.status in ("failed", "cancelled")
-        return UnitOutcome(self._kind(failed), state.status, tuple(map(_failure, failures)))
+        kind = self._kind(failed)
+        return UnitOutcome(
+            kind, state.status, tuple(map(_failure, failures)), self._next_look(kind), self._execution_id
+        )
+
+    def _next_look(self, kind: OutcomeKind) -> Wake | None:
+        """Return what a parked unit waits for; the workflow's time-out wakes it too."""
+        if kind != "waiting" or self._wake is None:
+            return None
+        left = self._seconds_left()
+        return replace(self._wake, until=earliest(self._wake.until, after(self._clock.now(), left)))
 
     async def _finish(self, settled: ExecutionState) -> ExecutionState:
         finish = ending(
@@ -307,7 +349,9 @@ class _UnitRun:
         }
         if statuses == {"skipped"}:
             return "skipped"
-        return "done" if statuses <= {"success", "failed", "skipped"} else "undecided"
+        if statuses <= {"success", "failed", "skipped"}:
+            return "done"
+        return "undecided" if self._wake is None else "waiting"
 
 
 def _passed(seconds_left: float | None) -> bool:

@@ -12,6 +12,7 @@ from operators.execution.records import (
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    News,
     Settling,
 )
 
@@ -81,6 +82,13 @@ class ExecutionStore(Protocol):
         """End the execution. The first end stands.
 
         :raises StaleLeaseError: The lease was taken over.
+        """
+        ...
+
+    async def watch(self, execution_id: str, awaited: str | None) -> News:
+        """Return when there is news for a waiting step of the execution, or after a while without.
+
+        :param awaited: Id of what is waited for besides the execution's end.
         """
         ...
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -100,6 +101,53 @@ class Handler(Protocol):
         :param key: Identifies the step, so that what it causes elsewhere is caused once.
         :raises StepFailedError: The attempt failed.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """What a waiting step waits for: a moment, something the control plane will know of, or whichever comes first.
+
+    :param until: When to look again at the latest; None: only when there is news.
+    :param awaited: Id of the thing that is waited for, e.g. a child execution; see ``ExecutionStore.watch``.
+    :param since: When the attempt began, if that is not when the step did; its time-out counts from there.
+    """
+
+    until: datetime | None = None
+    awaited: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How far a waiting step is: when it began (UTC), and which attempt this is."""
+
+    key: StepKey
+    started_at: datetime
+    attempt: int
+
+
+@runtime_checkable
+class WaitingHandler(Protocol):
+    """The behaviour of a step type that waits for something outside, for seconds or for weeks.
+
+    Nothing is kept in memory between two looks: the second may be in another process. So all that ``poll`` causes
+    elsewhere is caused once, by the step's key and attempt.
+    """
+
+    def render(self, step: Step, scope: Scope) -> Any:
+        """Return the request; see :class:`Handler`. It is made anew before each look, from the same journal."""
+        ...
+
+    async def poll(self, request: Any, services: StepServices, waiting: Waiting, now: datetime) -> StepResult | Wake:
+        """Begin the wait if need be, and look: return the result, or what to wait for.
+
+        :raises StepFailedError: The attempt failed.
+        """
+        ...
+
+    async def abandon(self, request: Any, services: StepServices, waiting: Waiting) -> None:
+        """Take back what was begun: nobody waits for it any more. Harmless where nothing was."""
         ...
 
 

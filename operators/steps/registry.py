@@ -1,16 +1,18 @@
-"""The light step types the runner knows."""
+"""The step types the runner knows."""
 
 from __future__ import annotations
 
 from operators.steps.ai_inference import AiInference
-from operators.steps.base import Handler
+from operators.steps.base import Handler, WaitingHandler
 from operators.steps.conditional import Conditional
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
+from operators.steps.wait import Wait
 
-HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
     "conditional": Conditional(),
     "respond": Respond(),
     "transform": Transform(),
+    "wait": Wait(),
 }

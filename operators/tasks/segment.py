@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import (
 )
 
 from operators.tasks.plan_file import PlanFile, PlanFileError
+from operators.tasks.triggers import StepTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,6 +65,7 @@ class SegmentOperator(BaseOperator):
         :raises AirflowSkipException: All of its steps were skipped.
         :raises AirflowFailException: The execution failed, or can never run; Airflow must not retry.
         :raises AirflowRescheduleException: The unit's first step is not decided yet.
+        :raises TaskDeferred: Its step waits; the trigger has the unit run again.
         :raises AirflowException: The runner broke off; an Airflow retry goes on where it stopped.
         """
         outcome = self._guarded(context)
@@ -71,6 +73,10 @@ class SegmentOperator(BaseOperator):
         if isinstance(outcome, BaseException):
             raise outcome
         self._conclude(outcome)
+
+    def resume(self, context: Context, event: object = None) -> None:
+        """Look again at what waits, after the trigger has fired."""
+        self.execute(context)
 
     def on_kill(self) -> None:
         """Cancel the run; what is journaled stays."""
@@ -121,6 +127,7 @@ class SegmentOperator(BaseOperator):
                     plan_digest=self.plan.sha256,
                     clear_number=dag_run.clear_number or 0,
                     observer=self._log_step,
+                    parks=True,
                 )
             finally:
                 await services.close()
@@ -153,6 +160,12 @@ class SegmentOperator(BaseOperator):
 
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
+        if outcome.wake is not None:
+            until = outcome.wake.until
+            trigger = StepTrigger(
+                outcome.execution_id, outcome.wake.awaited, None if until is None else until.timestamp()
+            )
+            self.defer(trigger=trigger, method_name="resume")
         # Airflow's rule ``one_done`` does not count skipped tasks: were all of them skipped, it would never start.
         if outcome.kind == "skipped" and not self._feeds_any:
             raise AirflowSkipException("every step of this unit was skipped")

@@ -28,7 +28,6 @@ UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("emit_event", {"type": "made", "data": {"x": "{{ input.x }}"}}, {}),
     ("code", {"language": "python"}, {"code": "def main(input): return 1", "resource_limits": {"cpu": "1"}}),
     ("approval", {"title": "Ok?", "timeout": "1d", "routes": {"approve": "b"}}, {}),
-    ("wait", {"seconds": 5}, {}),
     ("workflow", {"workflow": "other", "input": {}}, {}),
     ("map", {"over": "{{ input.list }}", "tasks": [transform("inner", {"x": "{{ item }}"})]}, {}),
 ]
@@ -42,7 +41,7 @@ def test_unavailable_types(kind: str, config: dict[str, Any], extra: dict[str, A
 
 
 def test_what_is_unavailable_stops_compilation_but_not_validation() -> None:
-    source = workflow({"id": "a", "type": "wait", "config": {"seconds": 1}})
+    source = workflow({"id": "a", "type": "retrieve", "config": {"collection": "docs", "query": "q"}})
     assert [diagnostic.severity for diagnostic in problems(source)] == ["error"]
     assert [diagnostic.severity for diagnostic in validate_workflow(as_bytes(source))] == ["warning"]
 

@@ -33,6 +33,7 @@ class RuntimeApi:
                 Route(f"{execution}/steps", self._route(Journaling, store.journal), methods=["POST"]),
                 Route(f"{execution}/settle", self._route(Settling, store.settle), methods=["POST"]),
                 Route(f"{execution}/finish", self._route(Finish, store.finish), methods=["POST"]),
+                Route(f"{execution}/watch", self._watch),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
             ]
         )
@@ -52,6 +53,12 @@ class RuntimeApi:
     async def _credential(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
             return await self.store.model_credential(execution_id, request.path_params["provider"])
+
+        return await self._answer(request, None, call)
+
+    async def _watch(self, request: Request) -> Response:
+        async def call(execution_id: str, _: Any) -> Record:
+            return await self.store.watch(execution_id, request.query_params.get("awaited"))
 
         return await self._answer(request, None, call)
 

@@ -227,7 +227,7 @@ def test_an_invalid_workflow_prints_its_diagnostics(cli: Cli, content: bytes) ->
 
 
 def test_a_type_that_is_not_available_yet(cli: Cli) -> None:
-    result = cli.run(workflow({"id": "w", "type": "wait", "config": {"seconds": 1}}))
+    result = cli.run(workflow({"id": "w", "type": "retrieve", "config": {"collection": "docs", "query": "q"}}))
     assert result.exit_code == 1
     assert {item["code"] for item in json.loads(result.stdout)["diagnostics"]} == {"unavailable_type"}
 

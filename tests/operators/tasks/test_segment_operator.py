@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +20,13 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
+    TaskDeferred,
 )
 
 from compiler.plan import Plan, Unit, plan_digest
 from operators.execution.memory import InMemoryStore
 from operators.tasks.segment import PlanFile, SegmentOperator
+from operators.tasks.triggers import StepTrigger
 from tests.operators.execution.plans import model_step, plan_of, step
 from tests.operators.execution.runner_tools import Scripted, scripted, scripted_type
 from tests.stubs.runtime_api import TOKEN, RuntimeApi
@@ -140,6 +143,45 @@ class TestOutcomes:
         world.clear_number = 4
         world.execute(plan)
         assert world.store.execution("run-1").clear_number == 4
+
+
+class TestWaiting:
+    def plan(self, seconds: float) -> Plan:
+        pause = step("pause", type="wait", config={"seconds": seconds})
+        return plan_of(pause, units=(Unit(id="pause", kind="wait", steps=("pause",)),))
+
+    def test_it_is_deferred_with_ids_and_a_moment_only(self, world: World) -> None:
+        plan = world.publish(self.plan(3600))
+        with pytest.raises(TaskDeferred) as deferred:
+            world.execute(plan, "pause")
+        name, arguments = deferred.value.trigger.serialize()
+        assert name == "operators.tasks.triggers.StepTrigger"
+        began = world.store.execution("run-1").steps["pause"].started_at
+        assert began is not None
+        assert arguments == {"execution_id": "run-1", "awaited": None, "until": began.timestamp() + 3600}
+        assert (deferred.value.method_name, deferred.value.kwargs) == ("resume", None)
+
+    async def test_the_trigger_fires_at_the_moment(self, world: World) -> None:
+        world.publish(self.plan(3600))
+        events = [event async for event in StepTrigger("run-1", until=time.time() + 0.2).run()]
+        assert [event.payload for event in events] == [None]
+
+    async def test_the_trigger_fires_when_the_execution_fails(self, world: World) -> None:
+        world.publish(self.plan(3600))
+        world.store.cancel("run-1")
+        events = [event async for event in StepTrigger("run-1", until=time.time() + 3600).run()]
+        assert len(events) == 1
+
+    async def test_the_trigger_fires_for_an_execution_nobody_knows(self, world: World) -> None:
+        assert len([event async for event in StepTrigger("no-such-run").run()]) == 1
+
+    def test_it_goes_on_after_the_trigger(self, world: World) -> None:
+        plan = world.publish(self.plan(0.01))
+        with pytest.raises(TaskDeferred):
+            world.execute(plan, "pause")
+        time.sleep(0.02)  # The wait itself.
+        world.execute(plan, "pause")
+        assert world.store.execution("run-1").status == "success"
 
 
 class TestNothingLeaks:

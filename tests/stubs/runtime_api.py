@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,10 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from operators.execution.memory import InMemoryStore
-from operators.execution.records import Finish, Journaling, LeaseRequest, Record, Settling
+from operators.execution.records import Finish, Journaling, LeaseRequest, News, Record, Settling
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
+WATCH_SECONDS = 0.5
+"""How long a watch is held open: a test ends sooner than the callers expect."""
 
 
 class RuntimeApi:
@@ -58,7 +61,11 @@ class RuntimeApi:
 
     async def _watch(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
-            return await self.store.watch(execution_id, request.query_params.get("awaited"))
+            watch = self.store.watch(execution_id, request.query_params.get("awaited"))
+            try:
+                return await asyncio.wait_for(watch, WATCH_SECONDS)
+            except TimeoutError:
+                return News()
 
         return await self._answer(request, None, call)
 

@@ -20,6 +20,7 @@ MAX_ACTIVE_RUNS = 1_000
 OPERATORS: dict[UnitKind, tuple[str, str]] = {
     "segment": ("operators.tasks.segment", "SegmentOperator"),
     "wait": ("operators.tasks.wait", "WaitOperator"),
+    "workflow": ("operators.tasks.workflow", "WorkflowOperator"),
 }
 """Kind of a unit -> module and class of the Airflow operator that runs it."""
 

@@ -41,6 +41,8 @@ class StepConfig(FormatModel):
 
     available: ClassVar[bool] = False
     """Whether steps of this type run yet."""
+    unavailable: ClassVar[tuple[str, ...]] = ()
+    """Fields of the config whose behaviour does not exist yet."""
     barrier: ClassVar[bool] = False
     """Whether a step is an Airflow task of its own, never part of a segment."""
     retryable: ClassVar[bool] = True

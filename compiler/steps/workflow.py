@@ -19,7 +19,9 @@ def _check_workflow_id(value: str) -> str:
 class WorkflowConfig(StepConfig):
     """Config of ``workflow``. Output: the child's."""
 
+    available: ClassVar[bool] = True
     barrier: ClassVar[bool] = True
+    unavailable: ClassVar[tuple[str, ...]] = ("version",)
     verbatim: ClassVar[frozenset[str]] = frozenset({"workflow", "version"})
 
     workflow: Annotated[str, AfterValidator(_check_workflow_id)]

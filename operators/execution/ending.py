@@ -15,10 +15,12 @@ from operators.execution.scope import enter
 def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, token: int, timed_out: bool) -> Finish:
     """Decide how an execution ends, from its whole journal.
 
-    An unhandled failure fails it; undecided steps without one mean that it ran out of time or was cancelled.
+    An unhandled failure fails it; undecided or cut off steps without one mean that it ran out of time or was cancelled.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=not left)
+    # A step that was cut off in the middle is decided too, but not done.
+    complete = not left and not any(record.status in ("cancelled", "upstream_failed") for record in journal.values())
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=complete)
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
 
 

@@ -11,6 +11,8 @@ import httpx
 from pydantic import ValidationError
 
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
     ExecutionState,
     Finish,
     Journaling,
@@ -98,6 +100,17 @@ class HttpStore:
         path = f"/executions/{_segment(execution_id)}/watch?wait={WATCH_SECONDS}s"
         path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
+
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow; see ``ExecutionStore``."""
+        return await self._post(execution_id, "children", request, ChildState, unit="")
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child; see ``ExecutionStore``."""
+        path = f"/executions/{_segment(execution_id)}/children/{_segment(child_id)}"
+        response = await self._request("DELETE", path)
+        if not response.is_success:
+            raise _error(response, execution_id=execution_id, unit="")
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""

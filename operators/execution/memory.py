@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from compiler.plan import Plan
+from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
 from operators.execution.flow import Flow, is_decided
+from operators.execution.inputs import input_error
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
     ExecutionInfo,
     ExecutionState,
     ExecutionStatus,
@@ -55,6 +60,7 @@ class StoredExecution:
     plan_digest: str | None = None
     last_token: int = 0
     leases: dict[str, _Lease] = field(default_factory=dict)
+    callers: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -66,12 +72,28 @@ async def _no_credential(provider: str) -> ModelCredential:
     return ModelCredential(provider=provider)
 
 
+class Workflows(Protocol):
+    """The other workflows of a run in one process."""
+
+    def find(self, workflow_id: str) -> Plan | None:
+        """Return a workflow's plan; None where there is none of this id.
+
+        :raises ValueError: There is one, but it has errors.
+        """
+        ...
+
+    def launch(self, child: StoredExecution) -> None:
+        """Begin to run an accepted execution."""
+        ...
+
+
 class InMemoryStore:
     """Implements ``ExecutionStore`` with fencing and expiring leases.
 
     :param credentials: Gives model keys; without it the test model answers.
     :param monotonic: Clock of the leases, in seconds.
     :param ttl_seconds: How long a lease lives without a heartbeat.
+    :param workflows: What ``workflow`` steps may call; without it nothing.
     """
 
     def __init__(
@@ -80,10 +102,12 @@ class InMemoryStore:
         credentials: Credentials = _no_credential,
         monotonic: Callable[[], float] = time.monotonic,
         ttl_seconds: float = 15.0,
+        workflows: Workflows | None = None,
     ) -> None:
         self._credentials = credentials
         self._monotonic = monotonic
         self._ttl = ttl_seconds
+        self._workflows = workflows
         self._executions: dict[str, StoredExecution] = {}
         self._news = asyncio.Event()
 
@@ -97,11 +121,15 @@ class InMemoryStore:
         vars: dict[str, JsonValue] | None = None,
         started_at: datetime | None = None,
         version: int = 1,
+        callers: tuple[str, ...] = (),
     ) -> StoredExecution:
-        """Add a pending execution."""
+        """Add a pending execution.
+
+        :param callers: The workflows whose steps called one another down to this execution.
+        """
         started = (started_at or datetime.now(UTC)).isoformat()
         info = ExecutionInfo(id=execution_id, workflow_id=plan.workflow_id, version=version, started_at=started)
-        execution = StoredExecution(plan, info, input, trigger, vars or {})
+        execution = StoredExecution(plan, info, input, trigger, vars or {}, callers=callers)
         self._executions[execution_id] = execution
         return execution
 
@@ -219,6 +247,46 @@ class InMemoryStore:
         """Wake who watches; each looks for itself whether the news is for it."""
         self._news.set()
         self._news = asyncio.Event()
+
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow; see ``ExecutionStore``."""
+        parent = self.execution(execution_id)
+        if request.key not in self._executions:
+            refused = self._call(parent, request)
+            if refused is not None:
+                return ChildState(refused=refused)
+        child = self.execution(request.key)
+        return ChildState(
+            execution_id=child.info.id,
+            status=child.status,
+            output=child.output,
+            error=child.error,
+            accepted_at=datetime.fromisoformat(child.info.started_at),
+        )
+
+    def _call(self, parent: StoredExecution, request: ChildRequest) -> StepError | None:
+        """Start a child; return why that cannot be."""
+        callers = (*parent.callers, parent.plan.workflow_id)
+        if (refused := call_refusal(callers, request.workflow_id)) is not None:
+            return refused
+        try:
+            plan = self._workflows.find(request.workflow_id) if self._workflows is not None else None
+        except ValueError as error:
+            return StepError(code="invalid_workflow", message=str(error))
+        if plan is None or self._workflows is None:
+            return unknown_workflow(request.workflow_id)
+        if (problem := input_error(plan, request.input)) is not None:
+            return StepError(code="invalid_input", message=problem)
+        trigger = dict(CALL_TRIGGER)
+        child = self.accept(request.key, plan, input=request.input, trigger=trigger, vars=parent.vars, callers=callers)
+        self._workflows.launch(child)
+        return None
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child; see ``ExecutionStore``."""
+        self.execution(execution_id)
+        if child_id in self._executions:
+            self.cancel(child_id)
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""

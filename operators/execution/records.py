@@ -168,6 +168,29 @@ class Finish(Record):
     steps: list[StepRecord] = Field(default_factory=list)
 
 
+class ChildRequest(Record):
+    """Asks for an execution of another workflow, once for each ``key``: asked again, the same one is answered.
+
+    ``detached``: nobody waits for it, so it also outlives its parent.
+    """
+
+    key: str
+    workflow_id: str
+    input: JsonValue = None
+    detached: bool = False
+
+
+class ChildState(Record):
+    """How a child execution stands, or why there is none (``refused``). ``accepted_at`` is when its life began."""
+
+    execution_id: str = ""
+    status: ExecutionStatus = "pending"
+    output: JsonValue = None
+    error: StepError | None = None
+    accepted_at: datetime | None = None
+    refused: StepError | None = None
+
+
 class ModelCredential(Record):
     """A key for a model provider. ``api_key`` None means none is configured: the built-in test model answers."""
 

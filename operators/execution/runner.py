@@ -22,6 +22,8 @@ from operators.execution.flow import Flow, Progress
 from operators.execution.journaling import JournalWriter
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
     ExecutionState,
     ExecutionStatus,
     LeaseGrant,
@@ -69,7 +71,7 @@ class UnitOutcome:
 
 
 def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None = None) -> StepServices:
-    """Return services whose credentials come from the store, each asked for once."""
+    """Return services that come from the store; each credential is asked for once."""
     known: dict[str, ModelCredential] = {}
 
     async def credential(provider: str) -> ModelCredential:
@@ -83,7 +85,13 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
                 ) from None
         return known[provider]
 
-    return StepServices(credentials=credential)
+    async def start_child(request: ChildRequest) -> ChildState:
+        return await patiently(partial(store.start_child, execution_id, request), clock or Clock())
+
+    async def cancel_child(child_id: str) -> None:
+        await patiently(partial(store.cancel_child, execution_id, child_id), clock or Clock())
+
+    return StepServices(credentials=credential, start_child=start_child, cancel_child=cancel_child)
 
 
 async def run_unit(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
     ExecutionState,
     ExecutionStatus,
     Finish,
@@ -90,6 +92,14 @@ class ExecutionStore(Protocol):
 
         :param awaited: Id of what is waited for besides the execution's end.
         """
+        ...
+
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow for a step, or show how the one of this key stands."""
+        ...
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child of the execution; harmless where it has ended."""
         ...
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:

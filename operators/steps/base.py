@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pydantic import JsonValue
 
 from compiler.plan import Step
-from operators.execution.records import ModelCredential, Usage, WebhookAnswer
+from operators.execution.records import ChildRequest, ChildState, ModelCredential, Usage, WebhookAnswer
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
@@ -53,15 +53,31 @@ class Credentials(Protocol):
         ...
 
 
+StartChild = Callable[[ChildRequest], Awaitable[ChildState]]
+CancelChild = Callable[[str], Awaitable[None]]
+
+
+async def _no_child(request: ChildRequest) -> ChildState:
+    raise StepFailedError("unknown_workflow", "no other workflow can be called here", retryable=False)
+
+
+async def _no_cancel(child_id: str) -> None:
+    return
+
+
 @dataclass(slots=True)
 class StepServices:
     """What calls may use beyond their request.
 
     :param credentials: Keys of model providers.
+    :param start_child: Starts an execution of another workflow, once a key.
+    :param cancel_child: Cancels one by its id.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
     """
 
     credentials: Credentials
+    start_child: StartChild = _no_child
+    cancel_child: CancelChild = _no_cancel
     models: ModelPool | None = field(default=None)
 
     async def close(self) -> None:

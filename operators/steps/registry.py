@@ -8,6 +8,7 @@ from operators.steps.conditional import Conditional
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
 from operators.steps.wait import Wait
+from operators.steps.workflow import WorkflowStep
 
 HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
@@ -15,4 +16,5 @@ HANDLERS: dict[str, Handler | WaitingHandler] = {
     "respond": Respond(),
     "transform": Transform(),
     "wait": Wait(),
+    "workflow": WorkflowStep(),
 }

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from operators.execution.memory import InMemoryStore
-from operators.execution.records import Finish, Journaling, LeaseRequest, News, Record, Settling
+from operators.execution.records import ChildRequest, Finish, Journaling, LeaseRequest, News, Record, Settling
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
@@ -37,6 +37,8 @@ class RuntimeApi:
                 Route(f"{execution}/settle", self._route(Settling, store.settle), methods=["POST"]),
                 Route(f"{execution}/finish", self._route(Finish, store.finish), methods=["POST"]),
                 Route(f"{execution}/watch", self._watch),
+                Route(f"{execution}/children", self._route(ChildRequest, store.start_child), methods=["POST"]),
+                Route(f"{execution}/children/{{child}}", self._cancel_child, methods=["DELETE"]),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
             ]
         )
@@ -56,6 +58,13 @@ class RuntimeApi:
     async def _credential(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
             return await self.store.model_credential(execution_id, request.path_params["provider"])
+
+        return await self._answer(request, None, call)
+
+    async def _cancel_child(self, request: Request) -> Response:
+        async def call(execution_id: str, _: Any) -> Record:
+            await self.store.cancel_child(execution_id, request.path_params["child"])
+            return News()
 
         return await self._answer(request, None, call)
 

@@ -120,6 +120,7 @@ class RuntimeService:
             ttl_seconds=self._settings.lease_ttl_seconds,
             heartbeat_seconds=self._settings.lease_heartbeat_seconds,
             epoch=row.epoch,
+            clear_number=row.clear_number,
             execution=ExecutionInfo(
                 id=str(row.id),
                 workflow_id=version.workflow_id,

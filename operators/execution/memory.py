@@ -176,6 +176,7 @@ class InMemoryStore:
             ttl_seconds=self._ttl,
             heartbeat_seconds=self._ttl / 3,
             epoch=execution.clear_number,
+            clear_number=execution.clear_number,
             execution=execution.info,
             input=execution.input,
             trigger=execution.trigger,

@@ -100,13 +100,15 @@ class LeaseGrant(Record):
     """A granted lease and everything the runner needs to begin or go on.
 
     ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
-    being cancelled: start nothing, decide what is left, settle. ``steps`` is the journal by step id.
+    being cancelled: start nothing, decide what is left, settle. ``steps`` is the journal by step id. ``clear_number``
+    is that of the DAG run, as in :class:`LeaseRequest`.
     """
 
     token: int
     ttl_seconds: float
     heartbeat_seconds: float
     epoch: int
+    clear_number: int = 0
     execution: ExecutionInfo
     input: JsonValue = None
     trigger: JsonValue = None

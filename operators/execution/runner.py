@@ -244,6 +244,7 @@ class _UnitRun:
             self._clock,
             self._stubs,
             wait=self._wait,
+            life=self._grant.clear_number,
             begun=known if known is not None and known.started_at is not None else None,
         )
 

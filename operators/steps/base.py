@@ -136,11 +136,19 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How far a waiting step is: when it began (UTC), and which attempt this is."""
+    """How far a waiting step is: when it began (UTC), and which attempt this is.
+
+    :param life: How often the execution was reopened after a failure: then what failed begins anew.
+    """
 
     key: StepKey
     started_at: datetime
-    attempt: int
+    attempt: int = 1
+    life: int = 0
+
+    def __str__(self) -> str:
+        """Return what names this attempt, and no other, wherever it is looked at again."""
+        return f"{self.key}:{self.life}:{self.attempt}"
 
 
 @runtime_checkable

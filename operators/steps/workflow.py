@@ -59,9 +59,10 @@ class WorkflowStep:
                 await services.cancel_child(child.execution_id)
 
     async def _child(self, request: Call, services: StepServices, waiting: Waiting) -> ChildState:
-        key = f"{waiting.key}:{waiting.attempt}"
         return await services.start_child(
-            ChildRequest(key=key, workflow_id=request.workflow_id, input=request.input, detached=not request.wait)
+            ChildRequest(
+                key=str(waiting), workflow_id=request.workflow_id, input=request.input, detached=not request.wait
+            )
         )
 
 

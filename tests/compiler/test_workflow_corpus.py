@@ -26,7 +26,10 @@ def case(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("fusion", ["auto", "off"])
 def test_it_compiles(path: Path, fusion: Any) -> None:
     loaded = case(path)
-    assert set(loaded) == {"workflow", "input", "vars", "stubs", "expect"}
+    # `others` are workflows that this one's steps call.
+    assert set(loaded) - {"others"} == {"workflow", "input", "vars", "stubs", "expect"}
+    for other in loaded.get("others", []):
+        assert compile_workflow(json.dumps(other), organization="acme", fusion=fusion).plan is not None
     assert loaded["workflow"]["id"] == path.stem
     result = compile_workflow(json.dumps(loaded["workflow"]), organization="acme", fusion=fusion)
     assert result.plan is not None, result.diagnostics

@@ -236,10 +236,11 @@ def _check_task_fields(task: Task, fields: TaskFields, problems: Problems) -> No
         if is_set(fields, name) and not task.kind.in_pod:
             message = f"`{name}` belongs to tasks of type 'code' and 'container', not to '{task.type}'."
             problems.error("invalid_config", (*task.parts, name), message, task_id=task.id)
-    for name in task.kind.unavailable if task.kind.available and task.config is not None else ():
-        if is_set(task.config, name):
-            message = f"`{name}` is not available yet; leave it out."
-            problems.unavailable("unavailable_feature", (*task.parts, "config", name), message, task_id=task.id)
+    if task.kind.available and task.config is not None:
+        for name in task.kind.unavailable:
+            if is_set(task.config, name):
+                message = f"`{name}` is not available yet; leave it out."
+                problems.unavailable("unavailable_feature", (*task.parts, "config", name), message, task_id=task.id)
 
 
 def _check_task_ids(tasks: list[Task], problems: Problems) -> None:

@@ -52,15 +52,28 @@ class Credentials(Protocol):
         ...
 
 
+class EventEmitter(Protocol):
+    """Raises events in the execution's organisation."""
+
+    async def __call__(self, key: StepKey, event_type: str, data: JsonValue) -> str:
+        """Raise an event and return its id; the same key again raises nothing new.
+
+        :raises StepFailedError: ``depth_exceeded``, or the event was refused.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class StepServices:
     """What calls may use beyond their request.
 
     :param credentials: Keys of model providers.
+    :param emit: Raises events; None where there is nobody to tell.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
     """
 
     credentials: Credentials
+    emit: EventEmitter | None = None
     models: ModelPool | None = field(default=None)
 
     async def close(self) -> None:

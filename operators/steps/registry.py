@@ -5,12 +5,14 @@ from __future__ import annotations
 from operators.steps.ai_inference import AiInference
 from operators.steps.base import Handler
 from operators.steps.conditional import Conditional
+from operators.steps.emit_event import EmitEvent
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
 
 HANDLERS: dict[str, Handler] = {
     "ai_inference": AiInference(),
     "conditional": Conditional(),
+    "emit_event": EmitEvent(),
     "respond": Respond(),
     "transform": Transform(),
 }

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from operators.execution.memory import InMemoryStore
-from operators.execution.records import Finish, Journaling, LeaseRequest, Record, Settling
+from operators.execution.records import Emission, Finish, Journaling, LeaseRequest, Record, Settling
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
@@ -33,6 +33,7 @@ class RuntimeApi:
                 Route(f"{execution}/steps", self._route(Journaling, store.journal), methods=["POST"]),
                 Route(f"{execution}/settle", self._route(Settling, store.settle), methods=["POST"]),
                 Route(f"{execution}/finish", self._route(Finish, store.finish), methods=["POST"]),
+                Route(f"{execution}/events", self._route(Emission, store.emit_event), methods=["POST"]),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
             ]
         )

@@ -12,9 +12,12 @@ from api.edge import RuntimeRoute
 from api.executions.service import parse_execution_id
 from api.problems import not_found
 from api.runtime.credentials import model_credential
+from api.runtime.events import emit_event
 from api.runtime.service import RuntimeService
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
+    Emission,
+    EmittedEvent,
     ExecutionState,
     Finish,
     Journaling,
@@ -67,6 +70,14 @@ async def settle_unit(body: Settling, service: Service) -> ExecutionState:
 async def finish_execution(body: Finish, service: Service) -> ExecutionState:
     """End the execution."""
     return await service.finish(body)
+
+
+@router.post("/events")
+async def emit_step_event(
+    execution_id: str, body: Emission, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> EmittedEvent:
+    """Raise an event; the same step and epoch again raise nothing new."""
+    return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)
 
 
 @router.get("/credentials/models/{provider}")

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from api import problems
 from api.database import Database
 from api.edge import RequestIdMiddleware
+from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
 from api.health.endpoints import router as health
 from api.notifications import Listener
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, workflows, runtime, releases, webhooks):
+    for router in (health, executions, events, workflows, runtime, releases, webhooks):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -16,6 +16,7 @@ from compiler.scope import Level
 from compiler.steps.conditional import ConditionalConfig
 from compiler.steps.container import ContainerConfig
 from compiler.steps.map import MapConfig
+from compiler.triggers import EventConfig
 from compiler.validation import did_you_mean
 
 Isolation = Literal["process", "kubernetes"]
@@ -41,10 +42,22 @@ def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> Ch
     level = _check_level(workflow.tasks, None, None, expressions, problems)
     if "output" in workflow.document:
         expressions.check_value(workflow.document["output"], ("output",), level)
+    _check_start(workflow, expressions, level)
     _check_schemas(workflow, everyone, problems)
     for task in everyone:
         _check_task(task, problems, isolation)
     return CheckedWorkflow(workflow, level, tuple(expressions.uses))
+
+
+def _check_start(workflow: Workflow, expressions: Expressions, level: Level) -> None:
+    """Check the expressions that are evaluated when an execution is accepted."""
+    for trigger in workflow.triggers:
+        if isinstance(trigger.config, EventConfig) and trigger.config.filter is not None:
+            expressions.check_at_start(trigger.config.filter, (*trigger.parts, "config", "filter"), level, ("event",))
+    concurrency = workflow.fields.settings.concurrency if workflow.fields is not None else None
+    if concurrency is not None and concurrency.key is not None:
+        types = tuple(trigger.type for trigger in workflow.triggers)
+        expressions.check_at_start(concurrency.key, ("settings", "concurrency", "key"), level, types)
 
 
 def _check_level(

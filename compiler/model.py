@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from compiler.fields import Duration, FormatModel, Json
+from compiler.fields import Duration, FormatModel, Json, check_workflow_id
 
 
 class Goto(FormatModel):
@@ -82,8 +82,8 @@ class TriggerFields(FormatModel):
 class Concurrency(FormatModel):
     """How many executions run at a time, altogether or for each key."""
 
-    limit: int = Field(ge=1)
-    key: str | None = None
+    limit: int = Field(ge=1, le=100_000)
+    key: str | None = Field(default=None, description="One expression over input and trigger.")
 
 
 class Settings(FormatModel):
@@ -91,13 +91,19 @@ class Settings(FormatModel):
 
     timeout: Duration | None = Field(default=None, description="Of an execution, counted from its acceptance.")
     concurrency: Concurrency | None = None
-    conflict: Literal["fail", "use_existing", "terminate_existing"] | None = None
+    conflict: Literal["fail", "use_existing", "terminate_existing"] | None = Field(
+        default=None,
+        description="What a start does where the limit is reached, instead of waiting. Without `concurrency` the "
+        "limit is 1.",
+    )
     fusion: Literal["auto", "off"] = "auto"
     budget_usd: float | None = Field(default=None, ge=0)
-    error_workflow: str | None = None
+    error_workflow: Annotated[str, AfterValidator(check_workflow_id)] | None = Field(
+        default=None, description="The id of a workflow that is started when an execution fails."
+    )
 
 
-UNAVAILABLE_SETTINGS = ("concurrency", "conflict", "budget_usd", "error_workflow")
+UNAVAILABLE_SETTINGS = ("budget_usd",)
 
 
 class WorkflowFields(FormatModel):

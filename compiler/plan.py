@@ -86,10 +86,22 @@ class Trigger(PlanModel):
     config: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Concurrency(PlanModel):
+    """How many executions of the workflow may be unfinished in Airflow at a time; with ``key``, for each value of this
+    expression, which is evaluated at acceptance."""
+
+    limit: int
+    key: str | None = None
+
+
+Conflict = Literal["fail", "use_existing", "terminate_existing"]
+
+
 class Plan(PlanModel):
     """A compiled workflow.
 
-    ``has_output`` tells an absent ``output`` from ``null``. ``timeout_seconds`` counts from acceptance.
+    ``has_output`` tells an absent ``output`` from ``null``. ``timeout_seconds`` counts from acceptance. A ``conflict``
+    never stands without ``concurrency``. ``error_workflow`` is the id of a workflow of the same organisation.
     """
 
     format: Literal[1] = PLAN_FORMAT
@@ -106,6 +118,9 @@ class Plan(PlanModel):
     has_output: bool = False
     output: JsonValue = None
     timeout_seconds: float | None = None
+    concurrency: Concurrency | None = None
+    conflict: Conflict | None = None
+    error_workflow: str | None = None
     fusion: Literal["auto", "off"] = "auto"
     isolation: Literal["process", "kubernetes"] = "process"
 

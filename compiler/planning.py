@@ -9,8 +9,8 @@ from compiler.check import CheckedWorkflow
 from compiler.expressions import Use
 from compiler.fuse import FusionStep, fuse
 from compiler.infer import infer_schema
-from compiler.model import RetryFields, TaskFields, config_as_json
-from compiler.plan import Edge, Plan, Retry, Step, Trigger, UnitKind
+from compiler.model import RetryFields, Settings, TaskFields, config_as_json
+from compiler.plan import Concurrency, Edge, Plan, Retry, Step, Trigger, UnitKind
 from compiler.resolve import Task
 from compiler.steps import STEP_TYPES
 from compiler.steps.ai_inference import AIInferenceConfig
@@ -47,9 +47,19 @@ def make_plan(checked: CheckedWorkflow, *, organization: str, isolation: Isolati
         has_output="output" in fields.model_fields_set,
         output=fields.output,
         timeout_seconds=fields.settings.timeout,
+        concurrency=_concurrency(fields.settings),
+        conflict=fields.settings.conflict,
+        error_workflow=fields.settings.error_workflow,
         fusion=chosen,
         isolation=isolation,
     )
+
+
+def _concurrency(settings: Settings) -> Concurrency | None:
+    """Return the limit; a ``conflict`` without one means one execution at a time."""
+    if settings.concurrency is not None:
+        return Concurrency(limit=settings.concurrency.limit, key=settings.concurrency.key)
+    return None if settings.conflict is None else Concurrency(limit=1)
 
 
 def _steps(checked: CheckedWorkflow) -> tuple[Step, ...]:

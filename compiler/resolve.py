@@ -56,10 +56,14 @@ class Task:
 
 @dataclass(slots=True)
 class Trigger:
-    """A trigger as far as it could be read."""
+    """A trigger as far as it could be read.
+
+    :param parts: Its path in the document.
+    """
 
     type: str
     config: TriggerConfig | None
+    parts: Parts
 
 
 @dataclass(slots=True)
@@ -128,13 +132,13 @@ def _read_triggers(document: dict[str, Any], problems: Problems) -> list[Trigger
 def _read_trigger(raw: Any, parts: Parts, problems: Problems) -> Trigger:
     fields = validate(TriggerFields, raw, parts, problems)
     if fields is None:
-        return Trigger("", None)
+        return Trigger("", None, parts)
     model = TRIGGER_TYPES.get(fields.type)
     if model is None:
         suggestion = problems.closest(fields.type, TRIGGER_TYPES)
         message = f"`type` must be one of {listed(list(TRIGGER_TYPES))}; got {shown(fields.type)}."
         problems.error("unknown_type", (*parts, "type"), message + did_you_mean(suggestion), suggestion=suggestion)
-        return Trigger(fields.type, None)
+        return Trigger(fields.type, None, parts)
     if not model.available:
         problems.unavailable(
             "unavailable_type", (*parts, "type"), f"Triggers of type '{fields.type}' are not available yet."
@@ -143,7 +147,7 @@ def _read_trigger(raw: Any, parts: Parts, problems: Problems) -> Trigger:
     config = validate(model, fields.config, (*parts, "config") if has_config else parts, problems)
     if isinstance(config, WebhookConfig):
         _check_webhook_features(config, (*parts, "config"), problems)
-    return Trigger(fields.type, config)
+    return Trigger(fields.type, config, parts)
 
 
 def _check_webhook_features(config: WebhookConfig, parts: Parts, problems: Problems) -> None:

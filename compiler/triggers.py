@@ -28,14 +28,20 @@ class ManualConfig(TriggerConfig):
 
 
 class WorkflowTriggerConfig(TriggerConfig):
-    """Started by another workflow."""
+    """May be started by another workflow."""
+
+    available: ClassVar[bool] = True
 
 
 class EventConfig(TriggerConfig):
     """Started by an event of a type."""
 
-    type: str = Field(min_length=1)
-    filter: Json = None
+    available: ClassVar[bool] = True
+
+    type: str = Field(min_length=1, max_length=500, description="The event's type, letter by letter.")
+    filter: Json = Field(
+        default=None, description="One expression over input and trigger.", json_schema_extra={"type": "string"}
+    )
 
 
 def check_cron(cron: str) -> str:

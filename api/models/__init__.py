@@ -1,6 +1,7 @@
 """The tables. Every table of a tenant has ``organization_id``, also in each of its keys."""
 
 from api.models.base import Base
+from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import ExecutionStep, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
 from api.models.workflow import Agent, Artifact, Release, WebhookRoute, WorkflowVersion
@@ -9,10 +10,12 @@ __all__ = [
     "Agent",
     "Artifact",
     "Base",
+    "EventSubscription",
     "ExecutionStep",
     "Lease",
     "Organization",
     "OutboxEntry",
+    "ReceivedEvent",
     "Release",
     "Variable",
     "WebhookRoute",

@@ -14,11 +14,17 @@ from api.executions.service import parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
 from api.notifications import ListenerDep
 from api.problems import not_found
+from api.runtime.children import ChildService
 from api.runtime.credentials import model_credential
+from api.runtime.events import emit_event
 from api.runtime.service import RuntimeService
 from api.runtime.watching import find_news
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     Finish,
     Journaling,
@@ -93,6 +99,32 @@ async def watch_execution(
     ids = [identifier] if awaited is None else [identifier, awaited]
     seconds = parse_wait(wait, settings.max_wait_seconds)
     return await wait_for(listener, ids, look, seconds=seconds, enough=lambda news: news.halted or news.done)
+
+
+@router.post("/children")
+async def start_child(
+    execution_id: str, body: ChildRequest, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> ChildState:
+    """Start an execution of another workflow for a step; the same key again shows how it stands."""
+    service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
+    return await service.start(body)
+
+
+@router.delete("/children/{child_id}", status_code=204)
+async def cancel_child(
+    execution_id: str, child_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> None:
+    """Cancel a child of the execution; whatever is none stays as it is."""
+    service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
+    await service.cancel(parse_execution_id(child_id))
+
+
+@router.post("/events")
+async def emit_step_event(
+    execution_id: str, body: Emission, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> EmittedEvent:
+    """Raise an event; the same step and epoch again raise nothing new."""
+    return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)
 
 
 @router.get("/credentials/models/{provider}")

@@ -8,10 +8,12 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.executions.acceptance import Acceptance
+from api.executions.ending import Ending
 from api.executions.repository import ENDED
 from api.organizations.repository import VariableRepository
 from api.problems import Problem, not_found
-from api.runtime.repository import JournalRepository, LeaseRepository, LockedExecution, lock_execution
+from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
@@ -32,7 +34,7 @@ from operators.execution.records import (
 class RuntimeService:
     """One locked execution. Made by :meth:`open`."""
 
-    def __init__(self, session: AsyncSession, execution: LockedExecution, settings: Settings, plans: PlanCache) -> None:
+    def __init__(self, session: AsyncSession, execution: FoundExecution, settings: Settings, plans: PlanCache) -> None:
         row = execution.row
         self._session = session
         self._execution = execution
@@ -87,7 +89,7 @@ class RuntimeService:
         await self._leases.revoke_all()
         row = self._row
         row.clear_number, row.status, row.halted = clear_number, "running", False
-        row.output = row.error = row.completed_at = None
+        row.output = row.error = row.completed_at = row.cancel_requested_at = row.error_handling = None
 
     async def _pin(self, plan_digest: str) -> PublishedVersion:
         """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""
@@ -112,6 +114,9 @@ class RuntimeService:
         row.status = "running"
         if row.started_at is None:
             row.started_at = await self._session.scalar(func.clock_timestamp())
+        if row.relayed_at is None:
+            # Begun without a relay, it takes up its place all the same.
+            row.relayed_at = row.started_at
 
     async def _grant(self, token: int, version: PublishedVersion) -> LeaseGrant:
         row = self._row
@@ -132,6 +137,7 @@ class RuntimeService:
             vars=row.vars or {},
             steps=await self._journal.records(),
             halted=row.halted,
+            cancelled=row.cancel_requested_at is not None,
         )
 
     async def heartbeat(self, entry: Settling) -> ExecutionState:
@@ -188,11 +194,13 @@ class RuntimeService:
             raise _stale(entry.unit)
         if self._row.status not in ENDED:
             await self._journal.write(self._row.epoch, entry.steps, replace=False)
-            self._row.status, self._row.output = entry.status, entry.output
-            self._row.error = entry.error.model_dump() if entry.error else None
-            self._row.completed_at = await self._session.scalar(func.clock_timestamp())
-            await self._notify()
+            error = entry.error.model_dump() if entry.error else None
+            await self._ending().end(self._row, entry.status, output=entry.output, error=error)
         return await self._state(entry.unit)
+
+    def _ending(self) -> Ending:
+        acceptance = Acceptance(self._session, self._row.organization_id, self._settings, self._plans)
+        return acceptance.ending()
 
     def _refuse_if_ended(self) -> None:
         if self._row.status in ENDED:
@@ -201,7 +209,12 @@ class RuntimeService:
     async def _state(self, unit: str) -> ExecutionState:
         active = await self._leases.active_units(besides=unit)
         return ExecutionState.model_validate(
-            {"status": self._row.status, "halted": self._row.halted, "active_units": active}
+            {
+                "status": self._row.status,
+                "halted": self._row.halted,
+                "cancelled": self._row.cancel_requested_at is not None,
+                "active_units": active,
+            }
         )
 
     async def _notify(self) -> None:

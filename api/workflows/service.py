@@ -1,4 +1,4 @@
-"""Publishing: compile, store the version, claim its webhook routes, make the release."""
+"""Publishing: compile, store the version, claim its webhook routes, subscribe to events, make the release."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller
+from api.events.repository import SubscriptionRepository
 from api.problems import Problem
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
@@ -54,6 +55,7 @@ class WorkflowService:
         self._settings = settings
         self._workflows = WorkflowRepository(session, caller.organization_id)
         self._routes = RouteRepository(session, caller.organization_id)
+        self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
         self._release_lock = ReleaseRepository(session)
         self._releases = ReleaseService(session)
@@ -72,6 +74,7 @@ class WorkflowService:
         agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
         await self._store(agent_id, number, source, compilation, plan)
         await self._claim_routes(agent_id, plan)
+        await self._subscriptions.replace(agent_id, _subscriptions(plan))
         release = str(await self._releases.make(compilation.files))
         return Publication(self._answer(compilation, plan, number, release), is_new=True)
 
@@ -117,6 +120,16 @@ class WorkflowService:
 
 def _webhooks(plan: Plan) -> list[Trigger]:
     return [trigger for trigger in plan.triggers if trigger.type == "webhook"]
+
+
+def _subscriptions(plan: Plan) -> list[tuple[str, str | None]]:
+    """Return the types and filters of the events a workflow waits for."""
+    found = []
+    for trigger in plan.triggers:
+        if trigger.type == "event":
+            condition = trigger.config.get("filter")
+            found.append((str(trigger.config["type"]), None if condition is None else str(condition)))
+    return found
 
 
 def _digests(compilation: Compilation) -> dict[str, str]:

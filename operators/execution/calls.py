@@ -8,13 +8,13 @@ from pydantic import JsonValue
 
 from operators.execution.records import StepError
 
-MAX_DEPTH = 10
-"""How many workflows may call one another in a row, the first one not counted."""
+MAX_DEPTH = 16
+"""So many executions in a row may start one another, by events, as error workflows or as steps."""
 MAX_SELF_CALLS = 3
 """How often a workflow may stand among its own callers."""
 
 CALL_TRIGGER: dict[str, JsonValue] = {"type": "workflow", "method": None, "path": None, "headers": {}, "query": {}}
-"""The ``trigger`` of an execution that a ``workflow`` step started."""
+"""The ``trigger`` of an execution that another execution started."""
 
 
 def call_refusal(callers: Sequence[str], workflow_id: str) -> StepError | None:

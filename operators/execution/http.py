@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from operators.execution.records import (
     ChildRequest,
     ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     Finish,
     Journaling,
@@ -24,6 +26,7 @@ from operators.execution.records import (
     Settling,
 )
 from operators.execution.store import (
+    DepthExceededError,
     ExecutionEndedError,
     LeaseHeldError,
     RejectedError,
@@ -118,6 +121,10 @@ class HttpStore:
         response = await self._request("GET", path)
         return _read(response, ModelCredential, execution_id=execution_id, unit="")
 
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Raise an event; see ``ExecutionStore``."""
+        return await self._post(execution_id, "events", emission, EmittedEvent, unit="")
+
     async def _post(self, execution_id: str, action: str, body: Record, answer: type[Answer], *, unit: str) -> Answer:
         path = f"/executions/{_segment(execution_id)}/{action}"
         response = await self._request("POST", path, content=body.model_dump_json().encode())
@@ -166,6 +173,8 @@ def _error(response: httpx.Response, *, execution_id: str, unit: str) -> StoreEr
         status = problem.get("status")
         ended = problem.get("execution_status", status)
         return ExecutionEndedError(execution_id, ended if ended in ("success", "failed", "cancelled") else "failed")
+    if code == "depth_exceeded":
+        return DepthExceededError(f"execution {execution_id!r} may start no other")
     if response.status_code >= 500 or response.status_code in (408, 429):
         return StoreError(f"the runtime API answered HTTP {response.status_code}")
     known = f" ({code})" if isinstance(code, str) and code.isidentifier() else ""

@@ -13,11 +13,15 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan
 from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
+from operators.execution.ending import CANCELLED
 from operators.execution.flow import Flow, is_decided
+from operators.execution.identity import event_id
 from operators.execution.inputs import input_error
 from operators.execution.records import (
     ChildRequest,
     ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionInfo,
     ExecutionState,
     ExecutionStatus,
@@ -56,6 +60,8 @@ class StoredExecution:
     error: StepError | None = None
     steps: dict[str, StepRecord] = field(default_factory=dict)
     halted: bool = False
+    cancelled: bool = False
+    events: dict[str, Emission] = field(default_factory=dict)
     clear_number: int = 0
     plan_digest: str | None = None
     last_token: int = 0
@@ -134,8 +140,16 @@ class InMemoryStore:
         return execution
 
     def cancel(self, execution_id: str) -> None:
-        """Ask the runners of an execution to start nothing more."""
-        self._executions[execution_id].halted = True
+        """Cancel an execution: at once where no runner is at work, else by telling the runners. An ended one stays."""
+        execution = self.execution(execution_id)
+        if execution.ended:
+            return
+        execution.halted = execution.cancelled = True
+        now = self._monotonic()
+        if all(lease.expires <= now for lease in execution.leases.values()):
+            fate = Flow(execution.plan).aftermath(execution.steps)
+            execution.steps.update((step_id, StepRecord(id=step_id, status=status)) for step_id, status in fate.items())
+            execution.status, execution.error = "cancelled", CANCELLED
         self._tell()
 
     def execution(self, execution_id: str) -> StoredExecution:
@@ -183,13 +197,15 @@ class InMemoryStore:
             vars=execution.vars,
             steps=dict(execution.steps),
             halted=execution.halted,
+            cancelled=execution.cancelled,
         )
 
     def _reopen(self, execution: StoredExecution, clear_number: int) -> None:
         """Begin again where it failed. Older leases end, so that results of the first life are refused."""
         execution.clear_number = clear_number
         execution.steps = Flow(execution.plan).kept(execution.steps)
-        execution.status, execution.output, execution.error, execution.halted = "running", None, None, False
+        execution.status, execution.output, execution.error = "running", None, None
+        execution.halted = execution.cancelled = False
         execution.leases.clear()
 
     async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
@@ -294,6 +310,15 @@ class InMemoryStore:
         self.execution(execution_id)
         return await self._credentials(provider)
 
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Record an event; see ``ExecutionStore``. Nobody hears it: there is one workflow only."""
+        execution = self.execution(execution_id)
+        if execution.ended:
+            raise ExecutionEndedError(execution_id, execution.status)
+        identifier = event_id(execution_id, emission.epoch, emission.step_id)
+        execution.events.setdefault(identifier, emission)
+        return EmittedEvent(event_id=identifier)
+
     def _current(self, execution: StoredExecution, unit: str, token: int) -> _Lease:
         lease = execution.leases.get(unit)
         if lease is None or lease.token != token:
@@ -303,4 +328,6 @@ class InMemoryStore:
     def _state(self, execution: StoredExecution, unit: str) -> ExecutionState:
         now = self._monotonic()
         active = [name for name, lease in execution.leases.items() if name != unit and lease.expires > now]
-        return ExecutionState(status=execution.status, halted=execution.halted, active_units=active)
+        return ExecutionState(
+            status=execution.status, halted=execution.halted, cancelled=execution.cancelled, active_units=active
+        )

@@ -100,8 +100,9 @@ class LeaseGrant(Record):
     """A granted lease and everything the runner needs to begin or go on.
 
     ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
-    being cancelled: start nothing, decide what is left, settle. ``steps`` is the journal by step id. ``clear_number``
-    is that of the DAG run, as in :class:`LeaseRequest`.
+    being cancelled: start nothing, decide what is left, settle. ``cancelled`` means that it is being cancelled: running
+    steps are cut off too. ``steps`` is the journal by step id. ``clear_number`` is that of the DAG run, as in
+    :class:`LeaseRequest`.
     """
 
     token: int
@@ -115,17 +116,19 @@ class LeaseGrant(Record):
     vars: dict[str, JsonValue] = Field(default_factory=dict)
     steps: dict[str, StepRecord] = Field(default_factory=dict)
     halted: bool = False
+    cancelled: bool = False
 
 
 class ExecutionState(Record):
     """What a runner learns with every write: whether to go on, and who else is at work.
 
-    ``status`` is the execution's; ``halted`` as in :class:`LeaseGrant`; ``active_units`` are the *other* units with a
-    live lease. ``steps`` (the whole journal) is filled by ``settle`` and ``load`` only.
+    ``status`` is the execution's; ``halted`` and ``cancelled`` as in :class:`LeaseGrant`; ``active_units`` are the
+    *other* units with a live lease. ``steps`` (the whole journal) is filled by ``settle`` and ``load`` only.
     """
 
     status: ExecutionStatus
     halted: bool = False
+    cancelled: bool = False
     active_units: list[str] = Field(default_factory=list)
     steps: dict[str, StepRecord] = Field(default_factory=dict)
 
@@ -191,6 +194,24 @@ class ChildState(Record):
     error: StepError | None = None
     accepted_at: datetime | None = None
     refused: StepError | None = None
+
+
+class Emission(Record):
+    """Body of an ``emit_event``: what a step tells the other workflows of its organisation.
+
+    Epoch and step name the event, so that the same call twice emits once.
+    """
+
+    epoch: int
+    step_id: str
+    type: str
+    data: JsonValue = None
+
+
+class EmittedEvent(Record):
+    """The answer to an :class:`Emission`; the id is the same for the same execution, epoch and step."""
+
+    event_id: str
 
 
 class ModelCredential(Record):

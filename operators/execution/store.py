@@ -7,6 +7,8 @@ from typing import Protocol
 from operators.execution.records import (
     ChildRequest,
     ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     ExecutionStatus,
     Finish,
@@ -47,6 +49,10 @@ class ExecutionEndedError(StoreError):
 
 class RejectedError(StoreError):
     """The store refused the call for good (unknown execution, plan of another workflow, bad credential)."""
+
+
+class DepthExceededError(RejectedError):
+    """Too many executions in a row were started by one another: this one may start no more."""
 
 
 class ExecutionStore(Protocol):
@@ -104,4 +110,12 @@ class ExecutionStore(Protocol):
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return the organisation's key of a model provider."""
+        ...
+
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Raise an event in the execution's organisation; the same step and epoch again raise nothing new.
+
+        :raises ExecutionEndedError: The execution is over.
+        :raises DepthExceededError: The execution is the last of too long a row.
+        """
         ...

@@ -65,6 +65,17 @@ async def _no_cancel(child_id: str) -> None:
     return
 
 
+class EventEmitter(Protocol):
+    """Raises events in the execution's organisation."""
+
+    async def __call__(self, key: StepKey, event_type: str, data: JsonValue) -> str:
+        """Raise an event and return its id; the same key again raises nothing new.
+
+        :raises StepFailedError: ``depth_exceeded``, or the event was refused.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class StepServices:
     """What calls may use beyond their request.
@@ -72,12 +83,14 @@ class StepServices:
     :param credentials: Keys of model providers.
     :param start_child: Starts an execution of another workflow, once a key.
     :param cancel_child: Cancels one by its id.
+    :param emit: Raises events; None where there is nobody to tell.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
     """
 
     credentials: Credentials
     start_child: StartChild = _no_child
     cancel_child: CancelChild = _no_cancel
+    emit: EventEmitter | None = None
     models: ModelPool | None = field(default=None)
 
     async def close(self) -> None:

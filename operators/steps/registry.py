@@ -5,6 +5,7 @@ from __future__ import annotations
 from operators.steps.ai_inference import AiInference
 from operators.steps.base import Handler, WaitingHandler
 from operators.steps.conditional import Conditional
+from operators.steps.emit_event import EmitEvent
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
 from operators.steps.wait import Wait
@@ -13,6 +14,7 @@ from operators.steps.workflow import WorkflowStep
 HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
     "conditional": Conditional(),
+    "emit_event": EmitEvent(),
     "respond": Respond(),
     "transform": Transform(),
     "wait": Wait(),

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import api
+from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
 from api.organizations.repository import OrganizationRepository, VariableRepository
 from api.relay.repository import OutboxRepository
@@ -51,6 +52,9 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
         ),
         values,
     )
+    await SubscriptionRepository(session, organization_id).replace(AGENT, [("made", slug)])
+    await EventRepository(session, organization_id).hear("same", "same", slug)
+    await EventRepository(session, organization_id).note_started("same", "same", [{"of": slug}])
     current = await WorkflowRepository(session, organization_id).current("same")
     assert current is not None
     await ExecutionRepository(session, organization_id).add_to_outbox(EXECUTION, current)
@@ -90,6 +94,9 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         for version in (await workflows.by_digest(AGENT, "d" * 64), await workflows.by_id(current.version_id)):
             assert version == current
         assert [route.config for route in await RouteRepository(session, ours).at("same")] == [{"of": "ours"}]
+        subscriptions = await SubscriptionRepository(session, ours).of_type("made")
+        assert [subscription.filter for subscription in subscriptions] == ["ours"]
+        assert await EventRepository(session, ours).started("same", "same") == [{"of": "ours"}]
         assert await VariableRepository(session, ours).values(("v",)) == {"v": "ours"}
         execution = await executions.get(EXECUTION)
         assert execution is not None
@@ -120,7 +127,25 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await journal.remove(["step"])
         await WorkflowRepository(session, ours).ensure("same", "renamed")
         await RouteRepository(session, ours).clear(AGENT)
-        await ExecutionRepository(session, ours).fail(EXECUTION, {"code": "x", "message": "y"})
+        executions = ExecutionRepository(session, ours)
+        row = await executions.lock(EXECUTION)
+        assert row is not None
+        assert row.input == "ours"
+        row.parent_execution_id = EXECUTION
+        assert await executions.unfinished_children(EXECUTION) == [EXECUTION]
+        row.parent_execution_id, row.caller = None, "step"
+        assert await executions.callers(EXECUTION) == ["same"]
+        called = await executions.of_caller("step")
+        assert called is not None
+        assert called.input == "ours"
+        await executions.lock_caller("step")
+        assert [each.id for each in await executions.unfinished(AGENT, "")] == [EXECUTION]
+        assert not await executions.is_at_work(EXECUTION)
+        await SubscriptionRepository(session, ours).replace(AGENT, [("made", None)])
+        events = EventRepository(session, ours)
+        assert not await events.hear("same", "same", "made")
+        await events.note_started("same", "same", [])
+        await events.forget_old()
         entry = await session.scalar(text("SELECT id FROM outbox WHERE organization_id = :org"), {"org": ours})
         outbox = OutboxRepository(session, ours)
         assert await outbox.newest_version(AGENT) == (1, "d" * 64)
@@ -130,6 +155,11 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await outbox.done(others)
         await outbox.bury(others, "dead")
         await outbox.done(entry)
+        current = await WorkflowRepository(session, ours).current("same")
+        assert current is not None
+        await executions.stop_run(EXECUTION, current)
+        await executions.add_to_outbox(EXECUTION, current)
+        assert await executions.withdraw(EXECUTION) == 0
         assert await rows_of(session, "theirs") == before
         assert mine.keys() == before.keys()
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from operators.execution.memory import InMemoryStore
-from operators.execution.records import ChildRequest, Finish, Journaling, LeaseRequest, News, Record, Settling
+from operators.execution.records import ChildRequest, Emission, Finish, Journaling, LeaseRequest, News, Record, Settling
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
@@ -39,6 +39,7 @@ class RuntimeApi:
                 Route(f"{execution}/watch", self._watch),
                 Route(f"{execution}/children", self._route(ChildRequest, store.start_child), methods=["POST"]),
                 Route(f"{execution}/children/{{child}}", self._cancel_child, methods=["DELETE"]),
+                Route(f"{execution}/events", self._route(Emission, store.emit_event), methods=["POST"]),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
             ]
         )

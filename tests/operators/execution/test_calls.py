@@ -112,11 +112,11 @@ async def test_a_workflow_may_call_itself_only_so_often() -> None:
 
 
 async def test_a_chain_of_calls_has_a_limit() -> None:
-    chain = [child(call(f"w{number + 1}"), workflow_id=f"w{number}") for number in range(12)]
-    result = await run(chain[0], *chain[1:], child(step("end"), workflow_id="w12"))
+    chain = [child(call(f"w{number + 1}"), workflow_id=f"w{number}") for number in range(18)]
+    result = await run(chain[0], *chain[1:], child(step("end"), workflow_id="w18"))
     assert result.error is not None
-    assert "workflows may call one another 10 deep" in result.error.message
-    shorter = await run(chain[2], *chain[3:], child(step("end"), workflow_id="w12"))
+    assert "workflows may call one another 16 deep" in result.error.message
+    shorter = await run(chain[2], *chain[3:], child(step("end"), workflow_id="w18"))
     assert shorter.status == "success"
 
 

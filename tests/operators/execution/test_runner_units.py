@@ -415,18 +415,6 @@ class TestHalting:
         await slow
         assert run.execution.status == "failed"
 
-    async def test_cancelled_by_heartbeat(self, types: Scripted) -> None:
-        run = Run(plan_of(scripted("a", next="b"), scripted("b")))
-        types.gate("a")
-        task = asyncio.create_task(run.unit())
-        await types.begun("a")
-        run.store.cancel("run")
-        await run.clock.move(8)
-        types.open("a")
-        outcome = await task
-        assert (outcome.kind, outcome.status) == ("failed", "cancelled")
-        assert run.statuses() == {"a": "success", "b": "cancelled"}
-
 
 class TestLease:
     async def test_waits_while_another_holds_it(self, types: Scripted) -> None:

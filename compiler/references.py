@@ -17,6 +17,8 @@ NAMES = ("input", "trigger", "execution", "vars")
 _TASK_KEYS = frozenset({"output", "status", "error"})
 _EXECUTION_KEYS = frozenset({"id", "workflow_id", "version", "started_at"})
 _TRIGGER_KEYS = frozenset({"type", "method", "path", "headers", "query"})
+_MORE_TRIGGER_KEYS = {"webhook": frozenset[str](), "schedule": frozenset({"scheduled_at"})}
+"""Trigger type -> the keys it has beside those of all; a type that is not here may have any."""
 _ERROR_KEYS = frozenset({"code", "message"})
 
 
@@ -43,6 +45,14 @@ class Expressions:
     problems: Problems
     uses: list[Use] = field(default_factory=list)
     _templates: dict[str, Template | ExpressionError] = field(default_factory=dict)
+
+    @property
+    def trigger_keys(self) -> frozenset[str] | None:
+        """The keys that ``trigger`` can have, by whichever trigger starts the workflow; None where any may be."""
+        types = {trigger.type for trigger in self.workflow.triggers}
+        if not types <= _MORE_TRIGGER_KEYS.keys():
+            return None
+        return _TRIGGER_KEYS.union(*(_MORE_TRIGGER_KEYS[name] for name in types))
 
     def check_config(self, level: Level, reader: int) -> None:
         """Check every template in a task's config."""
@@ -146,8 +156,8 @@ class _ReferenceCheck:
             self._check_variable(frozenset(fields.vars))
         elif root == "execution":
             self._check_key("execution", _EXECUTION_KEYS, path)
-        elif root == "trigger" and all(trigger.type == "webhook" for trigger in self.owner.workflow.triggers):
-            self._check_key("trigger", _TRIGGER_KEYS, path)
+        elif root == "trigger" and self.owner.trigger_keys is not None:
+            self._check_key("trigger", self.owner.trigger_keys, path)
         elif root == "input" and fields is not None and fields.input is not None:
             self._check_input(fields.input)
 

@@ -102,6 +102,7 @@ class SegmentOperator(BaseOperator):
         from operators.execution.runner import run_unit, store_services
         from operators.execution.store import StoreError
         from operators.settings import runtime_settings
+        from operators.tasks.runs import run_start
 
         plan = self.plan.load()
         unit = self._unit(plan)
@@ -120,6 +121,7 @@ class SegmentOperator(BaseOperator):
                     owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
                     plan_digest=self.plan.sha256,
                     clear_number=dag_run.clear_number or 0,
+                    run_start=run_start(dag_run),
                     observer=self._log_step,
                 )
             finally:

@@ -70,6 +70,10 @@ class HttpStore:
         """Close the connections."""
         await self._client.aclose()
 
+    def execution_id(self, run_id: str) -> str:
+        """Return the id of a run's execution; the run's own id before its lease."""
+        return self._ids.get(run_id, run_id)
+
     async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
         """Take or renew the lease of a unit; see ``ExecutionStore``.
 
@@ -109,7 +113,7 @@ class HttpStore:
         return _read(response, answer, execution_id=execution_id, unit=unit)
 
     def _path(self, execution_id: str, *, leased: bool = True) -> str:
-        known = self._ids.get(execution_id, execution_id) if leased else execution_id
+        known = self.execution_id(execution_id) if leased else execution_id
         return f"/executions/{_segment(known)}"
 
     async def _request(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:

@@ -125,6 +125,7 @@ class SegmentOperator(BaseOperator):
                     observer=self._log_step,
                 )
             finally:
+                self.log.info("execution %s", store.execution_id(dag_run.run_id))
                 await services.close()
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+import orjson
 
 from operators.settings import SettingsError, runtime_settings
 
@@ -48,17 +49,23 @@ async def start(organization: str, workflow_id: str, value: Any) -> dict[str, An
     :raises UnknownWorkflowError: There is no such workflow.
     :raises ControlPlaneError: No usable answer; the execution may have been accepted.
     """
-    return await _call("POST", organization, workflow_id, "executions", {"input": value})
+    try:
+        body = orjson.dumps({"input": value})
+    except orjson.JSONEncodeError:
+        raise InvalidInputError("The input is nested too deep.") from None
+    return await _call("POST", organization, workflow_id, "executions", body)
 
 
-async def _call(method: str, organization: str, workflow_id: str, action: str, body: Any = None) -> dict[str, Any]:
+async def _call(
+    method: str, organization: str, workflow_id: str, action: str, body: bytes | None = None
+) -> dict[str, Any]:
     path = f"/runtime/v1/workflows/{quote(organization, safe='')}/{quote(workflow_id, safe='')}/{action}"
     try:
         settings = runtime_settings()
         # Proxies of the environment are for the outside world; the control plane is ours.
         async with httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT, trust_env=False) as client:
-            headers = {"Authorization": f"Bearer {settings.token}"}
-            response = await client.request(method, path, json=body, headers=headers)
+            headers = {"Authorization": f"Bearer {settings.token}", "Content-Type": "application/json"}
+            response = await client.request(method, path, content=body, headers=headers)
         answer = response.json()
     except (SettingsError, httpx.HTTPError, ValueError) as error:
         raise ControlPlaneError(type(error).__name__) from None
@@ -66,7 +73,7 @@ async def _call(method: str, organization: str, workflow_id: str, action: str, b
         raise ControlPlaneError("no object")
     if response.status_code == 404:
         raise UnknownWorkflowError
-    if response.status_code in (413, 422) and action == "executions":
+    if response.status_code in (400, 413, 422) and body is not None:
         raise InvalidInputError(str(answer.get("detail", "")), _errors(answer.get("errors")))
     if not response.is_success:
         raise ControlPlaneError(f"HTTP {response.status_code}")

@@ -20,7 +20,8 @@ EXECUTION_ID = "0199a000-0000-7000-8000-000000000001"
 
 
 class FormApi:
-    """The server; ``inputs`` are those it accepted, ``failure`` is a status to answer every call with."""
+    """The server; ``inputs`` are those it accepted, ``failure`` is a status to answer every call with, ``refusal`` one
+    to refuse every input with."""
 
     def __init__(self, organization: str, workflow_id: str) -> None:
         self.form: dict[str, Any] = {
@@ -29,6 +30,7 @@ class FormApi:
         self.inputs: list[Any] = []
         self.calls = 0
         self.failure: int | None = None
+        self.refusal: int | None = None
         base = f"/runtime/v1/workflows/{organization}/{workflow_id}"
         app = Starlette(
             routes=[
@@ -75,8 +77,8 @@ class FormApi:
             {"pointer": pointer(error.absolute_path), "message": error.message}
             for error in Draft202012Validator(self.form["input_schema"] or {}).iter_errors(value)
         ]
-        if errors:
-            return _problem(422, "invalid_input", detail="The input does not fit.", errors=errors)
+        if errors or self.refusal:
+            return _problem(self.refusal or 422, "invalid_input", detail="The input does not fit.", errors=errors)
         self.inputs.append(value)
         url = f"http://factory.test/api/v1/executions/{EXECUTION_ID}"
         return JSONResponse({"execution_id": EXECUTION_ID, "run_id": EXECUTION_ID, "url": url}, 202)

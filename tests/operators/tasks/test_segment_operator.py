@@ -247,6 +247,11 @@ def test_parsing_a_dag_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_log_names_the_execution(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.execute(world.publish(plan_of(step("a"))))
+    assert "execution run-1" in capsys.readouterr().out
+
+
 class TestRunStart:
     def lease(self, world: World) -> dict[str, Any]:
         world.execute(world.publish(plan_of(step("a"))))

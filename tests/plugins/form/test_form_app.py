@@ -202,6 +202,15 @@ class TestSend:
         assert "'absent' is a required property" in html.unescape(response.text)
         assert api.inputs == []
 
+    def test_too_deep_or_too_large_for_the_control_plane(self, ann: TestClient, api: FormApi) -> None:
+        path = f"{PATH}?as=json"
+        token = token_of(ann.get(path).text)
+        response = ann.post(path, data={"token": token, "input": "[" * 500 + "]" * 500})
+        assert (response.status_code, "nested too deep" in response.text) == (422, True)
+        api.refusal = 413
+        response = ann.post(path, data={"token": token, "input": '{"name": "Ann"}'})
+        assert (response.status_code, "The input does not fit." in response.text) == (422, True)
+
     def test_control_plane_trouble(self, ann: TestClient, api: FormApi) -> None:
         token = token_of(ann.get(PATH).text)
         api.failure = 500

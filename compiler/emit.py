@@ -50,11 +50,15 @@ def dag_text(plan: Plan, digest: str) -> str:
     edges = [(names[unit.id], following[unit.id]) for unit in plan.units if unit.id in following]
     imports = {OPERATORS[unit.kind] for unit in plan.units}
     schedule = _schedule(plan)
+    sdk_names = {"DAG", "Param"}
     if schedule.kind == ZONED:
         imports.add(("operators.tasks.timetable", ZONED))
+    elif schedule.kind is not None:
+        sdk_names.add(schedule.kind)
     return _template().render(
         plan=plan,
         digest=digest,
+        sdk_names=sorted(sdk_names),
         imports=sorted(imports),
         edges=edges,
         schedule=schedule,

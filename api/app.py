@@ -11,11 +11,14 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import problems
+from api.adoption.endpoints import router as runs
 from api.database import Database
 from api.edge import RequestIdMiddleware
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
+from api.forms.endpoints import router as forms
 from api.health.endpoints import router as health
+from api.inputs.endpoints import router as inputs
 from api.notifications import Listener
 from api.organizations.repository import OrganizationRepository
 from api.relay.airflow import AirflowClient
@@ -35,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, events, workflows, runtime, releases, webhooks):
+    for router in (health, executions, events, workflows, inputs, runs, runtime, forms, releases, webhooks):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

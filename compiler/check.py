@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from compiler.expressions import Use
 from compiler.plan import Edge, EdgeKind
 from compiler.problems import Parts, Problems, listed, shown
 from compiler.references import Expressions
 from compiler.resolve import Task, Workflow, every_task
-from compiler.schemas import check_schema, describes_object
+from compiler.schemas import check_schema, describes_object, mismatch
 from compiler.scope import Level
 from compiler.steps.conditional import ConditionalConfig
 from compiler.steps.container import ContainerConfig
 from compiler.steps.map import MapConfig
-from compiler.triggers import EventConfig
+from compiler.triggers import EventConfig, ScheduleConfig
 from compiler.validation import did_you_mean
 
 Isolation = Literal["process", "kubernetes"]
@@ -156,8 +156,8 @@ def _check_cycles(level: Level, problems: Problems) -> None:
 
 def _check_schemas(workflow: Workflow, everyone: list[Task], problems: Problems) -> None:
     schema = workflow.document.get("input")
-    if isinstance(schema, dict):
-        check_schema(schema, ("input",), "invalid_field", problems)
+    if isinstance(schema, dict) and check_schema(schema, ("input",), "invalid_field", problems):
+        _check_scheduled_inputs(workflow, schema, problems)
     for task in everyone:
         schema = task.raw_config.get("output_schema")
         if isinstance(schema, dict) and task.kind is not None and "output_schema" in task.kind.model_fields:
@@ -165,6 +165,18 @@ def _check_schemas(workflow: Workflow, everyone: list[Task], problems: Problems)
             if check_schema(schema, parts, "invalid_config", problems, task.id) and not describes_object(schema):
                 message = "An `output_schema` must describe an object; give it `type: object`."
                 problems.error("invalid_config", parts, message, task_id=task.id)
+
+
+def _check_scheduled_inputs(workflow: Workflow, schema: dict[str, Any], problems: Problems) -> None:
+    """Check what schedules start executions with: nobody is there to be told when they start."""
+    for trigger in workflow.triggers:
+        if isinstance(trigger.config, ScheduleConfig):
+            problem = mismatch(schema, trigger.config.input)
+            if problem is not None:
+                given = ("config", "input") if "input" in trigger.config.model_fields_set else ("config",)
+                inner, reason = problem
+                message = f"The `input` of a schedule must match the workflow's `input` schema: {reason}."
+                problems.error("invalid_trigger", (*trigger.parts, *given, *inner), message)
 
 
 def _check_task(task: Task, problems: Problems, isolation: Isolation) -> None:

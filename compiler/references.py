@@ -17,7 +17,11 @@ NAMES = ("input", "trigger", "execution", "vars")
 _TASK_KEYS = frozenset({"output", "status", "error"})
 _EXECUTION_KEYS = frozenset({"id", "workflow_id", "version", "started_at"})
 _TRIGGER_KEYS = frozenset({"type", "method", "path", "headers", "query"})
-_KEYS_BY_TRIGGER = {"webhook": _TRIGGER_KEYS, "event": _TRIGGER_KEYS | {"event"}}
+_KEYS_BY_TRIGGER = {
+    "webhook": _TRIGGER_KEYS,
+    "event": _TRIGGER_KEYS | {"event"},
+    "schedule": _TRIGGER_KEYS | {"scheduled_at"},
+}
 """Trigger type -> the keys that ``trigger`` has; of other types nothing is promised."""
 _EVENT_KEYS = frozenset({"id", "source", "type", "subject", "time"})
 _AT_START = ("input", "trigger")

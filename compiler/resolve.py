@@ -14,7 +14,7 @@ from compiler.model import POD_FIELDS, UNAVAILABLE_SETTINGS, TaskFields, Trigger
 from compiler.problems import Parts, Problems, listed, shown
 from compiler.steps import STEP_TYPES, StepConfig
 from compiler.steps.map import MapConfig
-from compiler.triggers import TRIGGER_TYPES, TriggerConfig, WebhookConfig
+from compiler.triggers import TRIGGER_TYPES, ScheduleConfig, TriggerConfig, WebhookConfig
 from compiler.validation import did_you_mean, validate
 
 MAX_TASKS = 1_000
@@ -56,14 +56,11 @@ class Task:
 
 @dataclass(slots=True)
 class Trigger:
-    """A trigger as far as it could be read.
-
-    :param parts: Its path in the document.
-    """
+    """A trigger as far as it could be read; ``parts`` is its path in the document."""
 
     type: str
     config: TriggerConfig | None
-    parts: Parts
+    parts: Parts = ()
 
 
 @dataclass(slots=True)
@@ -126,6 +123,7 @@ def _read_triggers(document: dict[str, Any], problems: Problems) -> list[Trigger
     elif isinstance(many, list):
         triggers += [_read_trigger(item, ("triggers", index), problems) for index, item in enumerate(many)]
         _check_webhooks_differ(triggers[-len(many) :] if many else [], problems)
+        _check_schedules_differ(triggers, problems)
     return triggers
 
 
@@ -172,6 +170,18 @@ def _check_webhooks_differ(triggers: list[Trigger], problems: Problems) -> None:
                 message = "Path and method of a webhook must be unique; an earlier trigger has the same."
                 problems.error("invalid_trigger", ("triggers", index, "config", "path"), message)
             seen.add(address)
+
+
+def _check_schedules_differ(triggers: list[Trigger], problems: Problems) -> None:
+    """Airflow makes one run a moment: of two equal schedules the second would never start anything."""
+    seen: set[tuple[str, str]] = set()
+    for trigger in triggers:
+        if isinstance(trigger.config, ScheduleConfig):
+            times = (trigger.config.cron, trigger.config.timezone)
+            if times in seen:
+                message = "Times of a schedule must be unique in a workflow; an earlier trigger has the same."
+                problems.error("invalid_trigger", (*trigger.parts, "config", "cron"), message)
+            seen.add(times)
 
 
 def _read_tasks(raw: Any, parts: Parts, problems: Problems) -> list[Task]:

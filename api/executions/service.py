@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.adoption.repository import AdoptedRunRepository
 from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository, Outcome
 from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionView
@@ -76,6 +77,7 @@ class ExecutionService:
         version = await self._workflows.by_id(execution.version_id)
         assert version is not None, "versions are never deleted"
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
+        run_id = await AdoptedRunRepository(self._session, self._organization_id).run_id_of(execution_id)
         return show_execution(
             execution,
             version,
@@ -84,4 +86,5 @@ class ExecutionService:
             await self._executions.running(execution_id),
             public_url=self._settings.public_url,
             airflow_url=self._settings.airflow_url,
+            run_id=run_id or str(execution_id),
         )

@@ -2,11 +2,12 @@
 
 from api.models.base import Base
 from api.models.event import EventSubscription, ReceivedEvent
-from api.models.execution import ExecutionStep, Lease, OutboxEntry, WorkflowExecution
+from api.models.execution import AdoptedRun, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
-from api.models.workflow import Agent, Artifact, Release, WebhookRoute, WorkflowVersion
+from api.models.workflow import Agent, Artifact, PreparedInput, Release, WebhookRoute, WorkflowVersion
 
 __all__ = [
+    "AdoptedRun",
     "Agent",
     "Artifact",
     "Base",
@@ -15,6 +16,7 @@ __all__ = [
     "Lease",
     "Organization",
     "OutboxEntry",
+    "PreparedInput",
     "ReceivedEvent",
     "Release",
     "Variable",

@@ -93,6 +93,19 @@ class WorkflowExecution(Base):
     error_handling: Mapped[OptionalJson]
 
 
+class AdoptedRun(Base):
+    """A run that was started in Airflow, and the execution that was made for it at its first lease."""
+
+    __tablename__ = "adopted_runs"
+    __table_args__ = (_of_execution(), UniqueConstraint("organization_id", "execution_id"))
+
+    organization_id: Mapped[OrganizationKey]
+    dag_id: Mapped[TextKey]
+    run_id: Mapped[TextKey]
+    execution_id: Mapped[UUID]
+    adopted_at: Mapped[CreatedAt]
+
+
 class ExecutionStep(Base):
     """The journal: the result of one step."""
 

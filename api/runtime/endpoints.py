@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
+from api.adoption.service import adopt
 from api.auth import SettingsDep, authenticate_runtime
 from api.database import DatabaseDep, Transaction
 from api.edge import RuntimeRoute
@@ -51,9 +52,18 @@ Service = Annotated[RuntimeService, Depends(_open)]
 
 
 @router.post("/lease")
-async def lease_unit(body: LeaseRequest, service: Service) -> LeaseGrant:
-    """Take or renew the lease of a unit."""
-    return await service.lease(body)
+async def lease_unit(
+    execution_id: str, body: LeaseRequest, database: DatabaseDep, settings: SettingsDep, plans: PlansDep
+) -> LeaseGrant:
+    """Take or renew the lease of a unit. A run that was started in Airflow is adopted first, by its run id."""
+    async with database.transaction() as session:
+        service = await RuntimeService.find(session, execution_id, settings, plans)
+        if service is not None:
+            return await service.lease(body)
+        adopted = await adopt(session, execution_id, body, plans)
+    # Of its own, so that a refused lease leaves the adoption as it is.
+    async with database.transaction() as session:
+        return await (await RuntimeService.open(session, adopted, settings, plans)).lease(body)
 
 
 @router.post("/heartbeat")

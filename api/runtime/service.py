@@ -8,6 +8,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.adoption.service import AdoptionService
 from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
 from api.executions.repository import ENDED
@@ -58,6 +59,17 @@ class RuntimeService:
             raise not_found("execution", execution_id)
         return cls(session, execution, settings, plans)
 
+    @classmethod
+    async def find(
+        cls, session: AsyncSession, run_id: str, settings: Settings, plans: PlanCache
+    ) -> RuntimeService | None:
+        """Lock the execution of a run id that is an execution's id; None for any other."""
+        try:
+            execution = await lock_execution(session, UUID(run_id))
+        except ValueError:
+            return None
+        return cls(session, execution, settings, plans) if execution else None
+
     async def lease(self, request: LeaseRequest) -> LeaseGrant:
         """Grant a unit's lease.
 
@@ -67,10 +79,9 @@ class RuntimeService:
         if (request.organization, request.workflow_id) != (self._execution.organization, self._execution.workflow_id):
             raise not_found(f"execution of {request.organization}/{request.workflow_id}", self._row.id)
         if request.clear_number > self._row.clear_number:
-            await self._reopen(request.clear_number)
+            await self._reopen(request)
         if self._row.status in ENDED:
-            detail = f"The execution has ended: {self._row.status}."
-            raise Problem(410, "execution_ended", detail, execution_status=self._row.status)
+            raise self._ended()
         version = await self._pin(request.plan_digest)
         token = await self._leases.take(request.unit, request.owner, self._settings.lease_ttl_seconds)
         if token is None:
@@ -79,8 +90,14 @@ class RuntimeService:
             raise Problem(409, "lease_held", detail, retry_after=retry_after)
         return await self._grant(token, version)
 
-    async def _reopen(self, clear_number: int) -> None:
+    def _ended(self) -> Problem:
+        detail = f"The execution has ended: {self._row.status}."
+        return Problem(410, "execution_ended", detail, execution_status=self._row.status)
+
+    async def _reopen(self, request: LeaseRequest) -> None:
         """Begin again where it failed: someone cleared tasks in Airflow. What the first life still sends is stale."""
+        if self._was_refused():
+            await self._begin_anew(request)
         version = await self._workflows.by_id(self._row.version_id)
         assert version is not None, "versions are never deleted"
         loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
@@ -88,8 +105,23 @@ class RuntimeService:
         await self._journal.remove(records.keys() - Flow(loaded.plan).kept(records).keys())
         await self._leases.revoke_all()
         row = self._row
-        row.clear_number, row.status, row.halted = clear_number, "running", False
+        row.clear_number, row.status, row.halted = request.clear_number, "running", False
         row.output = row.error = row.completed_at = row.cancel_requested_at = row.error_handling = None
+
+    def _was_refused(self) -> bool:
+        """Tell whether the input of an adopted run broke the schema, so that nothing of it ever ran."""
+        return self._row.started_at is None and (self._row.error or {}).get("code") == "invalid_input"
+
+    async def _begin_anew(self, request: LeaseRequest) -> None:
+        """Look again at the input of an adopted run that was refused: Airflow may run a newer version now.
+
+        :raises Problem: 410, where it is still refused.
+        """
+        adoption = AdoptionService(self._session, self._row.organization_id, self._plans)
+        beginning = await adoption.beginning(self._row.agent_id, request)
+        if beginning is None or beginning.error is not None:
+            raise self._ended()
+        self._row.input, self._row.trigger = beginning.input, beginning.trigger
 
     async def _pin(self, plan_digest: str) -> PublishedVersion:
         """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""

@@ -64,6 +64,7 @@ class HttpStore:
             # Proxies of the environment are for the outside world; the control plane is ours.
             trust_env=False,
         )
+        self._ids: dict[str, str] = {}
 
     async def __aenter__(self) -> HttpStore:
         return self
@@ -77,9 +78,18 @@ class HttpStore:
         """Close the connections."""
         await self._client.aclose()
 
+    def execution_id(self, run_id: str) -> str:
+        """Return the id of a run's execution; the run's own id before its lease."""
+        return self._ids.get(run_id, run_id)
+
     async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
-        """Take or renew the lease of a unit; see ``ExecutionStore``."""
-        return await self._post(execution_id, "lease", request, LeaseGrant, unit=request.unit)
+        """Take or renew the lease of a unit; see ``ExecutionStore``.
+
+        From then on an execution that was asked for by the id of Airflow's run is called by its own id.
+        """
+        grant = await self._post(execution_id, "lease", request, LeaseGrant, unit=request.unit)
+        self._ids[execution_id] = grant.execution.id
+        return grant
 
     async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
         """Extend a lease; see ``ExecutionStore``."""
@@ -117,7 +127,7 @@ class HttpStore:
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""
-        path = f"/executions/{_segment(execution_id)}/credentials/models/{_segment(provider)}"
+        path = f"{self._path(execution_id)}/credentials/models/{_segment(provider)}"
         response = await self._request("GET", path)
         return _read(response, ModelCredential, execution_id=execution_id, unit="")
 
@@ -126,9 +136,14 @@ class HttpStore:
         return await self._post(execution_id, "events", emission, EmittedEvent, unit="")
 
     async def _post(self, execution_id: str, action: str, body: Record, answer: type[Answer], *, unit: str) -> Answer:
-        path = f"/executions/{_segment(execution_id)}/{action}"
+        # A lease goes to the run's id: that is how the control plane knows a run it has adopted.
+        path = f"{self._path(execution_id, leased=action != 'lease')}/{action}"
         response = await self._request("POST", path, content=body.model_dump_json().encode())
         return _read(response, answer, execution_id=execution_id, unit=unit)
+
+    def _path(self, execution_id: str, *, leased: bool = True) -> str:
+        known = self.execution_id(execution_id) if leased else execution_id
+        return f"/executions/{_segment(known)}"
 
     async def _request(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
         headers = {} if content is None else {"Content-Type": "application/json"}

@@ -7,7 +7,7 @@ them, so that there is one definition of each.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -79,13 +79,27 @@ class ExecutionInfo(Record):
     started_at: str
 
 
-class LeaseRequest(Record):
-    """Asks to run one unit of an execution.
+class RunStart(Record):
+    """How a run of Airflow began: what the control plane needs to adopt one that it did not start.
 
-    :param run_id: Airflow's run id: the execution's id, or any other for a run started in Airflow.
+    :param scheduled: Whether the clock is behind it: a schedule, or a backfill of one.
+    :param due_at: The time it was made for; of a run nobody scheduled, when it was to start.
+    :param input_id: The prepared input that its ``conf`` names.
+    """
+
+    scheduled: bool = False
+    due_at: datetime
+    input_id: Annotated[str, Field(max_length=100)] | None = None
+
+
+class LeaseRequest(Record):
+    """Asks to run one unit of an execution. The call is addressed to Airflow's run id: the execution's id, or any other
+    for a run that was started in Airflow, which the control plane then adopts.
+
     :param owner: Unique per process try, so that a restarted runner is another owner.
     :param clear_number: Of the DAG run; a higher one than known reopens the execution.
     :param plan_digest: sha256 of the plan the runner holds; the execution is pinned to it at its first lease.
+    :param run: How the run of Airflow began; None for a run that is never adopted.
     """
 
     organization: str
@@ -94,6 +108,7 @@ class LeaseRequest(Record):
     owner: str
     plan_digest: str
     clear_number: int = 0
+    run: RunStart | None = None
 
 
 class LeaseGrant(Record):

@@ -32,6 +32,7 @@ from operators.execution.records import (
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    RunStart,
     Settling,
     StepRecord,
 )
@@ -118,6 +119,7 @@ async def run_unit(
     owner: str,
     plan_digest: str,
     clear_number: int = 0,
+    run_start: RunStart | None = None,
     flow: Flow | None = None,
     stubs: Stubs | None = None,
     clock: Clock | None = None,
@@ -130,7 +132,9 @@ async def run_unit(
 
     :param parks: A step that waits gives the process back (outcome ``waiting``) instead of holding it.
 
+    :param execution_id: The execution's id, or the id of a run that was started in Airflow.
     :param owner: Unique per process try.
+    :param run_start: How Airflow's run began, where there is one.
     :param flow: The plan's edges, where the caller has them already.
     :param observer: Called with each final record once it is journaled.
     :raises StaleLeaseError: Another runner took over; everything was cancelled at once.
@@ -145,6 +149,7 @@ async def run_unit(
         owner=owner,
         plan_digest=plan_digest,
         clear_number=clear_number,
+        run=run_start,
     )
     try:
         grant = await _lease(store, execution_id, request, clock)

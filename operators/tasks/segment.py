@@ -108,6 +108,7 @@ class SegmentOperator(BaseOperator):
         from operators.execution.runner import run_unit, store_services
         from operators.execution.store import StoreError
         from operators.settings import runtime_settings
+        from operators.tasks.runs import run_start
 
         plan = self.plan.load()
         unit = self._unit(plan)
@@ -126,10 +127,12 @@ class SegmentOperator(BaseOperator):
                     owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
                     plan_digest=self.plan.sha256,
                     clear_number=dag_run.clear_number or 0,
+                    run_start=run_start(dag_run),
                     observer=self._log_step,
                     parks=True,
                 )
             finally:
+                self.log.info("execution %s", store.execution_id(dag_run.run_id))
                 await services.close()
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")

@@ -13,8 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import api
+from api.adoption.repository import AdoptedRunRepository
 from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
+from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository, VariableRepository
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
@@ -59,6 +61,14 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     assert current is not None
     await ExecutionRepository(session, organization_id).add_to_outbox(EXECUTION, current)
     await LeaseRepository(session, organization_id, EXECUTION).take("unit", slug, 60)
+    await AdoptedRunRepository(session, organization_id).add("same", "run", EXECUTION, 0)
+    await session.execute(
+        text(
+            "INSERT INTO prepared_inputs (organization_id, id, agent_id, input)"
+            " VALUES (:org, :execution, :agent, to_json(CAST(:slug AS text)))"
+        ),
+        values,
+    )
     record = StepRecord(id="step", status="success", output=slug)
     await JournalRepository(session, organization_id, EXECUTION).write(0, [record], replace=True)
     return organization_id
@@ -102,6 +112,11 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         assert execution is not None
         assert execution.input == "ours"
         assert [step.output for step in await executions.steps(EXECUTION)] == ["ours"]
+        prepared = await InputRepository(session, ours).get(AGENT, EXECUTION)
+        assert prepared is not None
+        assert prepared.value == "ours"
+        runs = AdoptedRunRepository(session, ours)
+        assert (await runs.find("same", "run"), await runs.run_id_of(EXECUTION)) == (EXECUTION, "run")
         journal = JournalRepository(session, ours, EXECUTION)
         assert (await journal.records())["step"].output == "ours"
         leases = LeaseRepository(session, ours, EXECUTION)
@@ -114,10 +129,25 @@ async def test_another_organisations_file_is_not_there(control_plane: ControlPla
         assert await ArtifactRepository(session, ours).content(theirs) is None
 
 
+async def test_others_runs_and_inputs_are_not_there(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.transaction() as session:
+        statement = text("UPDATE adopted_runs SET dag_id = 'theirs' WHERE organization_id != :ours")
+        await session.execute(statement, {"ours": ours})
+        new_id = UUID("01990000-0000-7000-8000-00000000000f")
+        statement = text("UPDATE prepared_inputs SET id = :id WHERE organization_id != :ours")
+        await session.execute(statement, {"ours": ours, "id": new_id})
+        assert await AdoptedRunRepository(session, ours).find("theirs", "run") is None
+        assert await InputRepository(session, ours).get(AGENT, new_id) is None
+
+
 async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, ours: UUID) -> None:
     async with control_plane.database.transaction() as session:
         before = await rows_of(session, "theirs")
         mine = await rows_of(session, "ours")
+        statement = text("DELETE FROM adopted_runs WHERE organization_id = :org")
+        await session.execute(statement, {"org": ours})
+        await AdoptedRunRepository(session, ours).add("same", "run", EXECUTION, 7)
+        await InputRepository(session, ours).add(AGENT, "new")
         leases, journal = LeaseRepository(session, ours, EXECUTION), JournalRepository(session, ours, EXECUTION)
         await leases.extend("unit", 1, 600, ["step"])
         await leases.revoke_all()

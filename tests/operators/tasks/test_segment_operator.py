@@ -22,6 +22,7 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.utils.types import DagRunType
 
 from compiler.plan import Plan, Unit, plan_digest
 from operators.execution.memory import InMemoryStore
@@ -34,6 +35,7 @@ from tests.stubs.runtime_api import TOKEN, RuntimeApi
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 MARKER = "tenant-marker-7f3a"
 
 
@@ -48,6 +50,9 @@ class World:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self.clear_number: int | None = None
+        self.run_type = DagRunType.MANUAL
+        self.logical_date: datetime | None = None
+        self.conf: Any = None
 
     def __enter__(self) -> World:
         self._thread.start()
@@ -71,7 +76,10 @@ class World:
         return PlanFile(str(self.directory / "test__flow.py"), sha256=plan_digest(data))
 
     def execute(self, plan: PlanFile, unit: str = "all") -> None:
-        dag_run = SimpleNamespace(run_id="run-1", clear_number=self.clear_number)
+        dag_run = SimpleNamespace(
+            run_id="run-1", clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
+            run_after=NOW, conf=self.conf,
+        )  # fmt: skip
         operator = SegmentOperator(task_id=unit, plan=plan)
         operator._lock_for_execution = True
         context: Any = {"dag_run": dag_run}
@@ -279,3 +287,33 @@ def test_parsing_a_dag_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_log_names_the_execution(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.execute(world.publish(plan_of(step("a"))))
+    assert "execution run-1" in capsys.readouterr().out
+
+
+class TestRunStart:
+    def lease(self, world: World) -> dict[str, Any]:
+        world.execute(world.publish(plan_of(step("a"))))
+        sent = next(body for action, body in world.api.calls if action == "lease").run.model_dump()
+        assert isinstance(sent, dict)
+        return sent
+
+    def test_manual(self, world: World) -> None:
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": None}
+
+    @pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB])
+    def test_scheduled(self, world: World, run_type: DagRunType) -> None:
+        world.run_type, world.logical_date = run_type, datetime(2026, 11, 24, 9, tzinfo=UTC)
+        assert self.lease(world) == {"scheduled": True, "due_at": world.logical_date, "input_id": None}
+
+    @pytest.mark.parametrize(
+        ("conf", "input_id"),
+        [({"input_id": "0199"}, "0199"), ({"input_id": None}, None), ({"input_id": 7, "x": MARKER}, "7"),
+         ({"input_id": "x" * 1000}, "x" * 100), (["input_id"], None), ({}, None)],
+    )  # fmt: skip
+    def test_only_the_input_id_of_the_conf_is_sent(self, world: World, conf: Any, input_id: str | None) -> None:
+        world.conf = conf
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": input_id}

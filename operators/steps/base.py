@@ -13,6 +13,7 @@ from operators.execution.records import ModelCredential, Usage, WebhookAnswer
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
+    from operators.egress import EgressClient
 
 Scope = Mapping[str, Any]
 """The names of expressions: ``input``, ``trigger``, ``execution``, ``vars`` and every step id."""
@@ -58,15 +59,19 @@ class StepServices:
 
     :param credentials: Keys of model providers.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
+    :param egress: The guarded client for addresses that a workflow names; as ``models``.
     """
 
     credentials: Credentials
     models: ModelPool | None = field(default=None)
+    egress: EgressClient | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
         if self.models is not None:
             await self.models.close()
+        if self.egress is not None:
+            await self.egress.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,6 +186,13 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+def _is_about_certificate(error: BaseException | None) -> bool:
+    """Tell whether a certificate was refused: the reason stands somewhere down the causes."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _too_large_headers() -> EgressError:
     return EgressError("response_too_large", f"an answer must have at most {MAX_HEADER_BYTES:,} bytes of headers")
 
@@ -198,7 +205,7 @@ async def _translated(call: Awaitable[Answer], url: Url) -> Answer:
         what = "a connection" if isinstance(error, httpcore.ConnectTimeout) else "an answer"
         raise EgressError("timeout", f"{url.origin} must give {what} in time; it did not", retryable=True) from None
     except httpcore.ConnectError as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        if _is_about_certificate(error):
             message = f"{url.origin} must have a valid certificate for its name; it has none"
             raise EgressError("http_error", message) from None
         raise EgressError("http_error", f"no connection to {url.origin} came about", retryable=True) from None

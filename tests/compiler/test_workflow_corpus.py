@@ -35,15 +35,15 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
     assert [diagnostic.code for diagnostic in result.diagnostics] == (
         ["no_default_branch"] if path.stem == "no_branch_taken" else []
     )
-    # Every model call has a stub: the corpus runs where there is no model.
-    calls = {step.id for step in result.plan.steps if step.type == "ai_inference"}
+    # Every call has a stub: the corpus runs where there is no model and no network.
+    calls = {step.id for step in result.plan.steps if step.type in ("ai_inference", "http_request")}
     assert calls <= set(loaded["stubs"])
 
 
 def test_it_covers_the_format() -> None:
     plans = [plan_of(case(path)["workflow"]) for path in FILES]
     steps = [step for plan in plans for step in plan.steps]
-    assert {step.type for step in steps} == {"ai_inference", "conditional", "transform", "respond"}
+    assert {step.type for step in steps} == {"ai_inference", "conditional", "http_request", "respond", "transform"}
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
     assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"}

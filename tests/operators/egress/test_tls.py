@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from compiler.urls import parse_url
 from operators.egress import EgressError, EgressRequest
+from operators.egress.client import EgressLimits
 from tests.operators.egress.conftest import ClientFactory, Names
 from tests.stubs.http_server import HttpServer
 
@@ -122,7 +123,8 @@ async def test_an_authority_nobody_knows(make_client: ClientFactory, tls_server:
 
 
 async def test_a_server_without_tls(make_client: ClientFactory, server: HttpServer) -> None:
-    client = make_client(allow="127.0.0.1")
+    # It waits for the rest of a request, the client for the rest of a handshake.
+    client = make_client(allow="127.0.0.1", limits=EgressLimits(connect_seconds=0.2))
     with pytest.raises(EgressError) as failure:
         await client.send(EgressRequest("GET", parse_url(f"https://127.0.0.1:{server.port}/")))
-    assert failure.value.code == "http_error"
+    assert (failure.value.code, failure.value.retryable) == ("timeout", True)

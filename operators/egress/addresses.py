@@ -108,9 +108,7 @@ def why_not_public(address: IPAddress) -> str | None:
             return kind
     if address not in _IPV6_GLOBAL:
         return "not global unicast"
-    if address.packed[8:12] in _ISATAP:
-        return why_not_public(IPv4Address(address.packed[12:]))
-    return None
+    return "an IPv4 address in IPv6 form" if address.packed[8:12] in _ISATAP else None
 
 
 def is_metadata(address: IPAddress) -> bool:

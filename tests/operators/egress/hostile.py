@@ -104,6 +104,7 @@ BLOCKED_ADDRESSES = [
     "ff0e::1",
     "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
     "2a00:1450::5efe:127.0.0.1",
+    "2a00:1450::5efe:8.8.8.8",
     "2a00:1450::5efe:10.0.0.1",
     "2a00:1450::200:5efe:192.168.0.1",
     "2a00:a9fe:a9fe::",
@@ -145,7 +146,6 @@ PUBLIC_ADDRESSES = [
     "2003::1",
     "2600::",
     "3ffe::1",
-    "2a00:1450::5efe:8.8.8.8",
 ]
 
 ODD_URLS = [

@@ -81,3 +81,25 @@ def test_beginnings_that_may_become_a_url(text: str) -> None:
 def test_beginnings_that_cannot(text: str) -> None:
     with pytest.raises(UrlError):
         check_beginning(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("http://user:password@example.com/", "user name"),
+        ("http://127.1/", "four decimal numbers"),
+        ("http://[::1%25lo]/", "without a zone"),
+        ("ftp://example.com/", "begin with http"),
+        ("http://example.com:99999/", "port from 1 to 65535"),
+        ("http://example.com./", "letters, digits"),
+        ("http:///x", "must have a host"),
+        (" http://x/", "no spaces around"),
+        ("http://x/\n", "no spaces around"),
+        ("http://x/a\nb", "no control characters"),
+        ("http://例え。jp/", "plain dots"),
+        ("http://１２７.0.0.1/", "IDNA 2008"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, rule: str) -> None:
+    with pytest.raises(UrlError, match=rule):
+        parse_url(text)

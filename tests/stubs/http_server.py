@@ -69,11 +69,14 @@ class HttpServer:
     """The server; its threads end with the context.
 
     :param context: For TLS.
+
+    ``requests`` are those so far, ``connections`` counts; ``closed`` is released at the end of each connection.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.requests: list[Exchange] = []
         self.connections = 0
+        self.closed = threading.Semaphore(0)
         self._context = context
         self._routes: dict[str, Behaviour] = {}
         self._scripts: dict[str, list[Any] | Any] = {}
@@ -158,6 +161,7 @@ class HttpServer:
             connection.close()
             with self._lock:
                 self._open.discard(raw)
+            self.closed.release()
 
     def _read(self, connection: socket.socket) -> Exchange | None:
         data = b""

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from compiler.expressions import EvaluationError
+from operators.egress import EgressClient
+from operators.egress.client import EgressLimits
 from operators.execution.records import ModelCredential
+from operators.settings import egress_policy
 from operators.steps.base import StepFailedError, StepKey, StepResult, StepServices
 from operators.steps.http_request import HttpCall
 from operators.steps.registry import HANDLERS
@@ -365,6 +368,25 @@ async def test_the_steps_of_a_run_share_connections(services: StepServices, serv
         await run(services, server)
     assert server.connections == 1
     assert services.egress is not None
+
+
+async def test_the_end_of_a_run_closes_them(services: StepServices, server: HttpServer) -> None:
+    server.on("/x", lambda exchange: exchange.answer(200))
+    await run(services, server)
+    assert not server.closed.acquire(blocking=False)
+    await services.close()
+    assert server.closed.acquire(timeout=10)
+
+
+async def test_the_steps_timeout_replaces_the_clients(services: StepServices, server: HttpServer) -> None:
+    server.on("/x", lambda exchange: exchange.answer(200))
+    services.egress = EgressClient(egress_policy(), limits=EgressLimits(total_seconds=1e-6, read_seconds=1e-6))
+    handler = HANDLERS["http_request"]
+    timed = step("call", type="http_request", config={"url": server.url("/x")}, timeout_seconds=90)
+    assert (await handler.call(handler.render(timed, {}), services, KEY)).output is not None
+    with pytest.raises(StepFailedError) as failure:
+        await run(services, server)
+    assert failure.value.code == "timeout"
 
 
 async def test_what_the_server_gets(services: StepServices, server: HttpServer) -> None:

@@ -14,6 +14,7 @@ from operators.execution.records import ChildRequest, ChildState, ModelCredentia
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
+    from operators.egress import EgressClient
 
 Scope = Mapping[str, Any]
 """The names of expressions: ``input``, ``trigger``, ``execution``, ``vars`` and every step id."""
@@ -85,6 +86,7 @@ class StepServices:
     :param cancel_child: Cancels one by its id.
     :param emit: Raises events; None where there is nobody to tell.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
+    :param egress: The guarded client for addresses that a workflow names; as ``models``.
     """
 
     credentials: Credentials
@@ -92,11 +94,14 @@ class StepServices:
     cancel_child: CancelChild = _no_cancel
     emit: EventEmitter | None = None
     models: ModelPool | None = field(default=None)
+    egress: EgressClient | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
         if self.models is not None:
             await self.models.close()
+        if self.egress is not None:
+            await self.egress.close()
 
 
 @dataclass(frozen=True, slots=True)

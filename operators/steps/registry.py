@@ -6,6 +6,7 @@ from operators.steps.ai_inference import AiInference
 from operators.steps.base import Handler, WaitingHandler
 from operators.steps.conditional import Conditional
 from operators.steps.emit_event import EmitEvent
+from operators.steps.http_request import HttpRequest
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
 from operators.steps.wait import Wait
@@ -15,6 +16,7 @@ HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
     "conditional": Conditional(),
     "emit_event": EmitEvent(),
+    "http_request": HttpRequest(),
     "respond": Respond(),
     "transform": Transform(),
     "wait": Wait(),

@@ -23,7 +23,6 @@ def with_trigger(kind: str, config: dict[str, Any] | None = None) -> dict[str, A
 UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("agent", {"model": "m", "instructions": "i", "prompt": "p", "tools": [{"integration": "i", "action": "a"}]}, {}),
     ("integration", {"integration": "crm", "action": "find", "input": {}}, {}),
-    ("http_request", {"url": "https://example.com/{{ input.id }}", "expect_status": [200, "300-399"]}, {}),
     ("retrieve", {"collection": "docs", "query": "{{ input.q }}", "top_k": 3}, {}),
     ("emit_event", {"type": "made", "data": {"x": "{{ input.x }}"}}, {}),
     ("code", {"language": "python"}, {"code": "def main(input): return 1", "resource_limits": {"cpu": "1"}}),
@@ -54,8 +53,6 @@ def test_what_is_unavailable_stops_compilation_but_not_validation() -> None:
             {"model": "m", "instructions": "i", "prompt": "p", "tools": [{}]},
             ("missing_field", "/tasks/0/config/tools/0"),
         ),
-        ("http_request", {"url": "u", "json": 1, "body": "x"}, ("invalid_config", "/tasks/0/config")),
-        ("http_request", {"url": "u", "expect_status": "ok"}, ("invalid_config", "/tasks/0/config/expect_status")),
         ("wait", {}, ("missing_field", "/tasks/0/config")),
         ("wait", {"seconds": 1, "until": "{{ input.t }}"}, ("invalid_config", "/tasks/0/config")),
         ("wait", {"until": "tomorrow"}, ("invalid_config", "/tasks/0/config/until")),

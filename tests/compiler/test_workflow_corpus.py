@@ -39,8 +39,8 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
     assert [diagnostic.code for diagnostic in result.diagnostics] == (
         ["no_default_branch"] if path.stem == "no_branch_taken" else []
     )
-    # Every model call has a stub: the corpus runs where there is no model.
-    calls = {step.id for step in result.plan.steps if step.type == "ai_inference"}
+    # Every call has a stub: the corpus runs where there is no model and no network.
+    calls = {step.id for step in result.plan.steps if step.type in ("ai_inference", "http_request")}
     assert calls <= set(loaded["stubs"])
 
 

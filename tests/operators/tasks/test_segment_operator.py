@@ -30,6 +30,7 @@ from operators.tasks.segment import PlanFile, SegmentOperator
 from operators.tasks.triggers import StepTrigger
 from tests.operators.execution.plans import model_step, plan_of, step
 from tests.operators.execution.runner_tools import Scripted, scripted, scripted_type
+from tests.stubs.http_server import HttpServer
 from tests.stubs.runtime_api import TOKEN, RuntimeApi
 
 pytestmark = pytest.mark.unit
@@ -207,6 +208,28 @@ class TestNothingLeaks:
         assert "tokens in 1" in text
         assert "error code expression_error" in text
         assert "::endgroup::" in text
+        assert MARKER not in text
+
+    def test_a_request_is_not_logged(
+        self,
+        world: World,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setenv("AGENT_FACTORY_EGRESS_ALLOW", "127.0.0.1")
+        with HttpServer() as server:
+            server.on("/", lambda exchange: exchange.answer(500, MARKER.encode(), x_marker=MARKER))
+            config = {"method": "POST", "url": server.url(f"/?x={MARKER}"), "headers": {"x-a": MARKER}, "body": MARKER}
+            plan = world.publish(plan_of(step("a", type="http_request", config=config)))
+            with pytest.raises(AirflowFailException) as failure:
+                world.execute(plan)
+            assert MARKER in server.requests[0].target
+        assert str(failure.value) == "the execution failed: step a (http_status)"
+        printed = capsys.readouterr()
+        text = "\n".join([printed.out, printed.err, *(record.getMessage() for record in caplog.records)])
+        assert "error code http_status" in text
         assert MARKER not in text
 
     def test_an_exception_of_ours_has_no_text_and_no_history(

@@ -19,6 +19,8 @@ MAX_ACTIVE_RUNS = 1_000
 
 OPERATORS: dict[UnitKind, tuple[str, str]] = {
     "segment": ("operators.tasks.segment", "SegmentOperator"),
+    "code": ("operators.tasks.code", "CodeOperator"),
+    "container": ("operators.tasks.code", "CodeOperator"),
 }
 """Kind of a unit -> module and class of the Airflow operator that runs it."""
 

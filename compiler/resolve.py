@@ -236,6 +236,9 @@ def _check_task_fields(task: Task, fields: TaskFields, problems: Problems) -> No
         if is_set(fields, name) and not task.kind.in_pod:
             message = f"`{name}` belongs to tasks of type 'code' and 'container', not to '{task.type}'."
             problems.error("invalid_config", (*task.parts, name), message, task_id=task.id)
+    for found in task.config.task_problems(fields) if task.config is not None else ():
+        parts = task.parts if found.field is None else (*task.parts, found.field)
+        problems.error(found.code, parts, found.message, task_id=task.id)
     # `route` is the one config key of an available type that does not work yet.
     if task.kind.available and task.config is not None and is_set(task.config, "route"):
         message = "`route` is not available yet; name a `model`."

@@ -13,6 +13,7 @@ from operators.execution.records import ModelCredential, Usage, WebhookAnswer
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
+    from operators.sandbox.sandbox import Sandbox
 
 Scope = Mapping[str, Any]
 """The names of expressions: ``input``, ``trigger``, ``execution``, ``vars`` and every step id."""
@@ -58,15 +59,19 @@ class StepServices:
 
     :param credentials: Keys of model providers.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
+    :param sandbox: Child processes for code, started at the first use.
     """
 
     credentials: Credentials
     models: ModelPool | None = field(default=None)
+    sandbox: Sandbox | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
         if self.models is not None:
             await self.models.close()
+        if self.sandbox is not None:
+            await self.sandbox.close()
 
 
 @dataclass(frozen=True, slots=True)

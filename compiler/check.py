@@ -14,8 +14,8 @@ from compiler.resolve import Task, Workflow, every_task
 from compiler.schemas import check_schema, describes_object
 from compiler.scope import Level
 from compiler.steps import StepConfig
-from compiler.steps.conditional import ConditionalConfig
 from compiler.steps.code import CodeConfig
+from compiler.steps.conditional import ConditionalConfig
 from compiler.steps.container import ContainerConfig
 from compiler.steps.map import MapConfig
 from compiler.validation import did_you_mean

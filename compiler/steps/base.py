@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic_core import CoreSchema, core_schema
 
-from compiler.expressions import has_expression
 from compiler.diagnostics import Code
+from compiler.expressions import has_expression
 from compiler.fields import FormatModel, problem
 from compiler.model import TaskFields
 from compiler.plan import EdgeKind
@@ -57,8 +57,8 @@ class StepConfig(FormatModel):
     retryable: ClassVar[bool] = True
     """Whether ``retry`` makes sense: the step calls something that may fail by chance."""
     in_pod: ClassVar[bool] = False
-    """Whether it runs tenant code, in a pod where there is Kubernetes: the task-level fields ``code``, ``runtime_image``
-    and ``resource_limits`` belong to it."""
+    """Whether it runs what a tenant wrote, in a pod where there is Kubernetes: the task-level fields ``code``,
+    ``runtime_image`` and ``resource_limits`` belong to it."""
     verbatim: ClassVar[frozenset[str]] = frozenset()
     """Config keys whose strings are no templates."""
 

@@ -68,13 +68,11 @@ def main(root: str, network: bool, namespaces: bool) -> None:
     uid = own_uid()
     left = enter_namespaces(network) if namespaces else ()
     if left:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         inner = os.fork()
         if inner:
-            os.close(0)
-            os.close(1)
-            _, status = os.waitpid(inner, 0)
-            os._exit(0 if status == 0 else 1)
-        # Its end is the end of every process in the namespace.
+            _await_namespace(inner)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         die_with_parent(signal.SIGKILL)
         show_own_processes()
     else:
@@ -85,6 +83,16 @@ def main(root: str, network: bool, namespaces: bool) -> None:
     with contextlib.suppress(Ended, BrokenPipeError):
         keeper.serve()
     keeper.end_steps()
+
+
+def _await_namespace(first: int) -> NoReturn:
+    """Wait for the end of the first process of a pid namespace, which is the end of all in it; SIGTERM brings it."""
+    os.close(0)
+    os.close(1)
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(first, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    _, status = os.waitpid(first, 0)
+    os._exit(0 if status == 0 else 1)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -162,6 +170,7 @@ class Keeper:
         self, request: dict[str, Any], payload: bytes, result: int, printed: int, folder: str | None
     ) -> NoReturn:
         """Turn the fork into the step's process. Never returns to the keeper's loop."""
+        begun = False
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.setsid()
@@ -194,9 +203,12 @@ class Keeper:
                     del sys.modules[name]
                 job = json.loads(payload)
                 sys.stdout.reconfigure(line_buffering=True, errors="replace")  # type: ignore[union-attr]
+                begun = True
                 python_step.run(job["code"], job["input"], 3)
         except BaseException as error:
             with contextlib.suppress(BaseException):
+                if begun:
+                    os._exit(1)
                 os.write(3, b"S" + f"{type(error).__name__}: {error}"[:200].encode())
         os._exit(125)
 

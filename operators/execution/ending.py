@@ -18,7 +18,9 @@ def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, to
     An unhandled failure fails it; undecided steps without one mean that it ran out of time or was cancelled.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=not left)
+    # Where the time ran out in the middle of the last steps, these are decided too: cancelled.
+    complete = not left and not any(record.status == "cancelled" for record in journal.values())
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=complete)
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
 
 

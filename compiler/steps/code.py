@@ -57,16 +57,22 @@ def python_problem(source: str) -> str | None:
         return f"`code` must be Python that can be parsed; it cannot: {error or type(error).__name__}."
     if any(isinstance(node, ast.AsyncFunctionDef) and node.name == "main" for node in tree.body):
         return "`main` must be a plain function, `def main(input):`; got an `async def`."
-    return None if any(_defines_main(node) for node in tree.body) else f"{_MAIN_RULE}; it has none."
+    return None if _defines_main(tree) else f"{_MAIN_RULE}; it has none."
 
 
-def _defines_main(node: ast.stmt) -> bool:
-    """Tell whether a statement may give the name ``main`` a value in its module."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return node.name == "main"
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return any((alias.asname or alias.name) == "main" for alias in node.names)
-    if any(isinstance(child, ast.Name) and child.id == "main" and isinstance(child.ctx, ast.Store)
-           for child in ast.walk(node)):  # fmt: skip
-        return True
-    return any(_defines_main(child) for child in ast.walk(node) if isinstance(child, ast.FunctionDef))
+def _defines_main(tree: ast.Module) -> bool:
+    """Tell whether a statement of the module itself, however nested, gives the name ``main`` a value."""
+    todo: list[ast.AST] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found = node.name == "main"
+        elif isinstance(node, ast.alias):
+            found = (node.asname or node.name) == "main"
+        else:
+            found = isinstance(node, ast.Name) and node.id == "main" and isinstance(node.ctx, ast.Store)
+            if not isinstance(node, ast.AsyncFunctionDef | ast.Lambda):
+                todo.extend(ast.iter_child_nodes(node))
+        if found:
+            return True
+    return False

@@ -86,7 +86,7 @@ def test_dag_files_hold_nothing_of_the_tenant(name: str) -> None:
     text = compilation.files[f"{compilation.plan.dag_id}.py"].decode()
     allowed = {source["id"], *(task["id"] for task in source["tasks"])}
     names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    assert names <= {"PLAN", "PlanFile", "__file__", "DAG", "Param", "SegmentOperator", "timedelta"} | {
+    assert names <= {"PLAN", "PlanFile", "__file__", "DAG", "Param", "SegmentOperator", "CodeOperator", "timedelta"} | {
         prefix + name for prefix in ("t_", "s_") for name in allowed
     }
     for value in _strings(source):

@@ -57,7 +57,7 @@ class TestResources:
             "x = bytearray(10**9)",
             "x = []\nwhile True: x.append('x' * 10**6)",
             # Each process below the limit, together far above.
-            "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        x = bytearray(os.urandom(1) * 10**8)\n"
+            "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        x = bytearray(b'x' * 10**8)\n"
             "        time.sleep(100)\ntime.sleep(100)",
         ],
     )
@@ -80,7 +80,7 @@ class TestResources:
     async def test_huge_files(self, sandbox: Sandbox) -> None:
         error = await failure(sandbox, "with open('x', 'wb') as f:\n    while True: f.write(b'0' * 10**6)")
         assert (error.code, "File too large" in error.message or "No space" in error.message) == ("code_error", True)
-        many = "for n in range(100):\n    with open(str(n), 'wb') as f: f.write(b'0' * 10**6)\n__import__('time').sleep(99)"
+        many = "for n in range(100):\n    open(str(n), 'wb').write(b'0' * 10**6)\n__import__('time').sleep(99)"
         error = await failure(sandbox, many)
         assert error.code == "storage_full" or "No space" in error.message
         assert await still_works(sandbox)

@@ -25,6 +25,8 @@ SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # hidden behind an own
 MAXIMUM_PROCESSES = 64
 """Of a step, threads counted too; Node alone has about twelve."""
 MAXIMUM_FILES = 256
+NODE_MEMORY = 64 << 20
+"""What Node writes to before any code of a tenant's runs is 48 MB."""
 UIDS = (1_900_000_000, 30_000)
 """Where own user ids begin: beyond every range that Debian or systemd hand out, or where a container has no such ids,
 below its 65,536."""
@@ -114,7 +116,7 @@ def limit(*, cpu_seconds: int, memory: int, file_size: int, counts_data: bool) -
     :param counts_data: Limit what is written to instead of all addresses: Node reserves gigabytes it never uses.
     """
     kind = resource.RLIMIT_DATA if counts_data else resource.RLIMIT_AS
-    _lower(kind, memory + (0 if counts_data else _address_space()))
+    _lower(kind, memory + (NODE_MEMORY if counts_data else _address_space()))
     _lower(resource.RLIMIT_CPU, cpu_seconds, kill_after=1)
     _lower(resource.RLIMIT_FSIZE, file_size)
     _lower(resource.RLIMIT_NOFILE, MAXIMUM_FILES)

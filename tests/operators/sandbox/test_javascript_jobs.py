@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from operators.sandbox.sandbox import Sandbox
-from tests.operators.sandbox.jobs import failure, job
+from tests.operators.sandbox.jobs import LIMITS, failure, job
 
 pytestmark = pytest.mark.unit
 
@@ -63,6 +63,13 @@ async def test_results(sandbox: Sandbox, code: str, output: Any) -> None:
 async def test_failures(sandbox: Sandbox, code: str, error_code: str, message: str) -> None:
     error = await failure(sandbox, code, language="javascript")
     assert (error.code, error.message[: len(message)]) == (error_code, message)
+
+
+@needs_node
+async def test_the_smallest_memory(sandbox: Sandbox) -> None:
+    limits = LIMITS.model_copy(update={"memory_bytes": 32 << 20})
+    code = main("return Buffer.alloc(16 << 20, 1).length")
+    assert await sandbox.run(job(code, language="javascript", limits=limits)) == 16 << 20
 
 
 async def test_without_node(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from compiler.references import Expressions
 from compiler.resolve import Task, Workflow, every_task
 from compiler.schemas import check_schema, describes_object, mismatch
 from compiler.scope import Level
+from compiler.steps import StepConfig
+from compiler.steps.code import CodeConfig
 from compiler.steps.conditional import ConditionalConfig
 from compiler.steps.container import ContainerConfig
 from compiler.steps.map import MapConfig
@@ -35,8 +37,13 @@ class CheckedWorkflow:
     uses: tuple[Use, ...]
 
 
-def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> CheckedWorkflow:
-    """Check everything that needs more than one part of a workflow."""
+def check(
+    workflow: Workflow, problems: Problems, *, isolation: Isolation, compile_only: bool = False
+) -> CheckedWorkflow:
+    """Check everything that needs more than one part of a workflow.
+
+    :param compile_only: Nobody is about to run the plan, so that pods, which nothing starts yet, may be described.
+    """
     everyone = every_task(workflow.tasks)
     expressions = Expressions(workflow, {task.id: task for task in reversed(everyone)}, problems)
     level = _check_level(workflow.tasks, None, None, expressions, problems)
@@ -45,7 +52,9 @@ def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> Ch
     _check_start(workflow, expressions, level)
     _check_schemas(workflow, everyone, problems)
     for task in everyone:
-        _check_task(task, problems, isolation)
+        _check_task(task, problems)
+        if task.kind is not None and task.kind.in_pod:
+            _check_isolation(task, task.kind, problems, isolation, compile_only)
     return CheckedWorkflow(workflow, level, tuple(expressions.uses))
 
 
@@ -179,21 +188,34 @@ def _check_scheduled_inputs(workflow: Workflow, schema: dict[str, Any], problems
                 problems.error("invalid_trigger", (*trigger.parts, *given, *inner), message)
 
 
-def _check_task(task: Task, problems: Problems, isolation: Isolation) -> None:
+def _check_task(task: Task, problems: Problems) -> None:
     """Check the rules of single types."""
     parts = (*task.parts, "config")
     if isinstance(task.config, ConditionalConfig) and task.config.default is None:
         message = "Without `default` no branch is taken where no condition is true."
         problems.warning("no_default_branch", parts, message, task_id=task.id)
-    if task.kind is ContainerConfig and isolation == "process":
-        message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
-        report = problems.error if problems.for_run else problems.warning
-        report("needs_kubernetes", (*task.parts, "type"), message, task_id=task.id)
     if task.kind is MapConfig:
         for inner in every_task(task.body):
             if inner.kind is MapConfig and _has_barriers(inner.body):
                 message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
                 problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
+
+
+def _check_isolation(
+    task: Task, kind: type[StepConfig], problems: Problems, isolation: Isolation, compile_only: bool
+) -> None:
+    """Check whether tenant code can run where the plan is for."""
+    at = (*task.parts, "type")
+    if isolation == "kubernetes":
+        if not compile_only:
+            message = f"Tasks of type '{task.type}' cannot run in Kubernetes yet; `compile` writes their plan."
+            problems.unavailable("unavailable_feature", at, message, task_id=task.id)
+    elif kind is ContainerConfig:
+        message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
+        problems.unavailable("needs_kubernetes", at, message, task_id=task.id)
+    elif kind is CodeConfig and task.fields is not None and task.fields.runtime_image is not None:
+        message = "An image must run in Kubernetes; a process has this machine's own. Leave `runtime_image` out."
+        problems.unavailable("needs_kubernetes", (*task.parts, "runtime_image"), message, task_id=task.id)
 
 
 def _has_barriers(body: list[Task]) -> bool:

@@ -27,6 +27,8 @@ OPERATORS: dict[UnitKind, tuple[str, str]] = {
     "segment": ("operators.tasks.segment", "SegmentOperator"),
     "wait": ("operators.tasks.wait", "WaitOperator"),
     "workflow": ("operators.tasks.workflow", "WorkflowOperator"),
+    "code": ("operators.tasks.code", "CodeOperator"),
+    "container": ("operators.tasks.code", "CodeOperator"),
 }
 """Kind of a unit -> module and class of the Airflow operator that runs it."""
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from compiler.fields import Duration, FormatModel, Json, check_workflow_id
+from compiler.quantities import CPU, MEMORY, STORAGE
 
 
 class Goto(FormatModel):
@@ -42,11 +43,11 @@ class CacheFields(FormatModel):
 
 
 class ResourceLimits(FormatModel):
-    """What a pod may use, in Kubernetes quantities."""
+    """What tenant code may use, in Kubernetes quantities."""
 
-    cpu: str | None = None
-    memory: str | None = None
-    ephemeral_storage: str | None = None
+    cpu: Annotated[str, AfterValidator(CPU)] | None = Field(default=None, description="Cores: 500m, 2.")
+    memory: Annotated[str, AfterValidator(MEMORY)] | None = Field(default=None, description="Bytes: 512Mi, 2Gi.")
+    ephemeral_storage: Annotated[str, AfterValidator(STORAGE)] | None = Field(default=None, description="Bytes: 1Gi.")
 
 
 class TaskFields(FormatModel):
@@ -69,7 +70,7 @@ class TaskFields(FormatModel):
 
 
 POD_FIELDS = ("runtime_image", "resource_limits", "code")
-"""Task-level fields that only tasks which run in a pod have."""
+"""Task-level fields that only tasks with code or an image of the tenant's have."""
 
 
 class TriggerFields(FormatModel):

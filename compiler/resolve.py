@@ -255,6 +255,9 @@ def _check_task_fields(task: Task, fields: TaskFields, problems: Problems) -> No
             if is_set(task.config, name):
                 message = f"`{name}` is not available yet; leave it out."
                 problems.unavailable("unavailable_feature", (*task.parts, "config", name), message, task_id=task.id)
+    for found in task.config.task_problems(fields) if task.config is not None else ():
+        parts = task.parts if found.field is None else (*task.parts, found.field)
+        problems.error(found.code, parts, found.message, task_id=task.id)
 
 
 def _check_task_ids(tasks: list[Task], problems: Problems) -> None:

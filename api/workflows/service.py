@@ -19,6 +19,7 @@ from api.workflows.repository import NewVersion, PublishedVersion, RouteReposito
 from api.workflows.schemas import Published
 from compiler import Compilation, compile_workflow
 from compiler.plan import Plan, Trigger
+from compiler.planning import Isolation
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,15 @@ class Publication:
     is_new: bool
 
 
-async def compile_source(source: bytes, workflow_id: str, organization: str) -> tuple[Compilation, Plan]:
+async def compile_source(
+    source: bytes, workflow_id: str, organization: str, isolation: Isolation = "process"
+) -> tuple[Compilation, Plan]:
     """Compile what is to be published; off the event loop, for a large workflow takes a second.
 
+    :param isolation: Where tenant code will run.
     :raises Problem: 422, with the diagnostics, or because the id is another than the URL's.
     """
-    compilation = await asyncio.to_thread(compile_workflow, source, organization=organization)
+    compilation = await asyncio.to_thread(compile_workflow, source, organization=organization, isolation=isolation)
     plan = compilation.plan
     if plan is None:
         errors = [diagnostic for diagnostic in compilation.diagnostics if diagnostic.severity == "error"]

@@ -15,6 +15,7 @@ from operators.execution.records import ChildRequest, ChildState, ModelCredentia
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
     from operators.egress import EgressClient
+    from operators.sandbox.sandbox import Sandbox
 
 Scope = Mapping[str, Any]
 """The names of expressions: ``input``, ``trigger``, ``execution``, ``vars`` and every step id."""
@@ -87,6 +88,7 @@ class StepServices:
     :param emit: Raises events; None where there is nobody to tell.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
     :param egress: The guarded client for addresses that a workflow names; as ``models``.
+    :param sandbox: Child processes for code, started at the first use.
     """
 
     credentials: Credentials
@@ -95,6 +97,7 @@ class StepServices:
     emit: EventEmitter | None = None
     models: ModelPool | None = field(default=None)
     egress: EgressClient | None = field(default=None)
+    sandbox: Sandbox | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
@@ -102,6 +105,8 @@ class StepServices:
             await self.models.close()
         if self.egress is not None:
             await self.egress.close()
+        if self.sandbox is not None:
+            await self.sandbox.close()
 
 
 @dataclass(frozen=True, slots=True)

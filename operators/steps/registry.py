@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operators.steps.ai_inference import AiInference
 from operators.steps.base import Handler, WaitingHandler
+from operators.steps.code import Code
 from operators.steps.conditional import Conditional
 from operators.steps.emit_event import EmitEvent
 from operators.steps.http_request import HttpRequest
@@ -14,6 +15,7 @@ from operators.steps.workflow import WorkflowStep
 
 HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
+    "code": Code(),
     "conditional": Conditional(),
     "emit_event": EmitEvent(),
     "http_request": HttpRequest(),

@@ -24,8 +24,9 @@ from airflow.sdk.exceptions import (
 )
 from airflow.utils.types import DagRunType
 
-from compiler.plan import Plan, Unit, plan_digest
+from compiler.plan import Limits, Plan, Unit, plan_digest
 from operators.execution.memory import InMemoryStore
+from operators.tasks.code import CodeOperator
 from operators.tasks.segment import PlanFile, SegmentOperator
 from operators.tasks.triggers import StepTrigger
 from tests.operators.execution.plans import model_step, plan_of, step
@@ -76,12 +77,12 @@ class World:
         self.store.accept("run-1", plan, input=input)
         return PlanFile(str(self.directory / "test__flow.py"), sha256=plan_digest(data))
 
-    def execute(self, plan: PlanFile, unit: str = "all") -> None:
+    def execute(self, plan: PlanFile, unit: str = "all", kind: type[SegmentOperator] = SegmentOperator) -> None:
         dag_run = SimpleNamespace(
             run_id="run-1", clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
             run_after=NOW, conf=self.conf,
         )  # fmt: skip
-        operator = SegmentOperator(task_id=unit, plan=plan)
+        operator = kind(task_id=unit, plan=plan)
         operator._lock_for_execution = True
         context: Any = {"dag_run": dag_run}
         SegmentOperator.execute.__wrapped__(operator, context)  # type: ignore[attr-defined]
@@ -251,6 +252,34 @@ class TestNothingLeaks:
         operator = SegmentOperator(task_id="a", plan=PlanFile("x.py", sha256="0"))
         assert operator.template_fields == ()
         assert operator.do_xcom_push is False
+
+
+class TestCode:
+    def plan(self, world: World, source: str) -> PlanFile:
+        limits = Limits(cpu_millicores=1000, memory_bytes=1 << 28, ephemeral_storage_bytes=1 << 25)
+        config = {"language": "python", "input": {"text": "{{ input }}"}}
+        fields: dict[str, Any] = {"type": "code", "code": source, "limits": limits, "timeout_seconds": 30.0}
+        return world.publish(plan_of(step("a", config=config, **fields)), input=MARKER)
+
+    def test_result(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        world.execute(self.plan(world, f"def main(input):\n    print('{MARKER}')\n    return input"), kind=CodeOperator)
+        assert world.store.execution("run-1").steps["a"].output == {"text": MARKER}
+        printed = capsys.readouterr()
+        assert MARKER not in printed.out + printed.err
+
+    def test_failure(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        plan = self.plan(world, f"def main(input):\n    print('{MARKER}')\n    raise ValueError(input)")
+        with pytest.raises(AirflowFailException) as failure:
+            world.execute(plan, kind=CodeOperator)
+        assert str(failure.value) == "the execution failed: step a (code_error)"
+        error = world.store.execution("run-1").steps["a"].error
+        assert error is not None
+        assert error.message.count(MARKER) == 2
+        printed = capsys.readouterr()
+        assert MARKER not in printed.out + printed.err
+
+    def test_nothing_is_templated(self) -> None:
+        assert CodeOperator.template_fields == ()
 
 
 class TestWhatCannotRun:

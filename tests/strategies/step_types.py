@@ -90,7 +90,7 @@ def _choose(config: Json, scope: Scope) -> Any:
 def _transform(draw: st.DrawFn, site: Site, targets: list[str]) -> Drawn:
     names = draw(st.lists(st.sampled_from(["x", "y", "long name"]), unique=True, max_size=3))
     config: Json = {"set": {name: draw(site.value()) for name in names}}
-    return Drawn(config, [{name: 1 for name in names}], tuple(name for name in names if name != "long name"))
+    return Drawn(config, [dict.fromkeys(names, 1)], tuple(name for name in names if name != "long name"))
 
 
 def _respond(draw: st.DrawFn, site: Site, targets: list[str]) -> Drawn:

@@ -55,8 +55,8 @@ class Patient:
         return self.draw(st.sampled_from(found)) if found else None
 
     def put(self, path: Path_, value: Any) -> None:
-        """Replace the value at a path."""
-        at(self.root, path[:-1])[path[-1]] = value
+        """Replace the value at a path, by a copy, so that no value stands in a document twice."""
+        at(self.root, path[:-1])[path[-1]] = copy.deepcopy(value)
 
     def tasks(self) -> list[Json]:
         """Return what are tasks still."""
@@ -216,7 +216,7 @@ def _move(patient: Patient) -> None:
     """Copy a value over another one."""
     path, other = patient.pick(), patient.pick()
     if path is not None and other is not None:
-        patient.put(path, copy.deepcopy(at(patient.root, other)))
+        patient.put(path, at(patient.root, other))
 
 
 _ADDED: list[Json] = [

@@ -39,9 +39,7 @@ def explain_command(
         print_json({"explanation": explanation and explanation.as_json(), "diagnostics": problems})
     elif explanation is None:
         print_diagnostics(diagnostics)
-        click.echo(
-            "The workflow has errors, so there is nothing to explain. What they mean: docs/diagnostics/README.md"
-        )
+        click.echo("The workflow is not valid. What the codes mean: docs/diagnostics/<code>.md")
     else:
         # Beside the explanation, so that a picture in a pipe stays a picture.
         print_diagnostics(diagnostics, to_stderr=True)

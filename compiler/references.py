@@ -119,6 +119,9 @@ class Expressions:
             self._report(error, place)
         if single is not None and not template.is_expression:
             self._report_not_single(place.parts, text, place.task_id)
+        if single is not None and single.is_number and template.kind in ("boolean", "list", "object"):
+            message = f"`{place.parts[-1]}` must be a number; this expression always gives {template.kind}."
+            self.problems.error("invalid_config", place.parts, message, task_id=place.task_id)
         self.uses.extend(template.condition_uses if single is not None and single.is_condition else template.uses)
         for reference in template.references:
             _ReferenceCheck(self, reference, place).run()

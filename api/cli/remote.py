@@ -14,11 +14,12 @@ import httpx
 import orjson
 
 from api.cli.files import read_source
-from api.cli.output import one_line, print_json
+from api.cli.output import print_json
 from api.cli.run import JsonParam
 from api.platform.errors import PlatformError
 from api.platform.home import Home
 from compiler.fields import is_identifier
+from compiler.problems import one_line
 
 WAIT_SECONDS = 30
 FINAL = ("success", "failed", "cancelled")

@@ -27,11 +27,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A value that must be one expression: where it stands in the config, and whether its truth is what counts."""
+    """A value that must be one expression: where it stands in the config, and whether its truth or a number is what
+    counts."""
 
     parts: Parts
     value: Any
     is_condition: bool = False
+    is_number: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def numbers_by_expression(config: dict[str, Any], *keys: str) -> Iterator[Single
     for key in keys:
         value = config.get(key)
         if isinstance(value, str) and has_expression(value):
-            yield Single((key,), value)
+            yield Single((key,), value, is_number=True)
 
 
 def require_one_of(model: FormatModel, *names: str) -> None:

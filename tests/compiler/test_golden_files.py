@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from compiler import Compilation, compile_workflow
-from compiler.emit import OPERATORS
 from compiler.plan import Plan, plan_digest
 from tests.compiler.building import choice, plan_of, transform, workflow
 

@@ -10,6 +10,7 @@ import pytest
 
 from compiler import compile_workflow
 from compiler.steps import STEP_TYPES
+from compiler.triggers import TRIGGER_TYPES
 from tests.compiler.building import plan_of
 
 pytestmark = pytest.mark.unit
@@ -47,12 +48,21 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
 def test_it_covers_the_format() -> None:
     plans = [plan_of(case(path)["workflow"]) for path in FILES]
     steps = [step for plan in plans for step in plan.steps]
+    # A type or a trigger that becomes available must come into the corpus.
     assert {step.type for step in steps} == {name for name, kind in STEP_TYPES.items() if kind.available}
+    assert {trigger.type for plan in plans for trigger in plan.triggers} == {
+        name for name, kind in TRIGGER_TYPES.items() if kind.available
+    }
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
-    assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"}
+    routes = {"route"} if STEP_TYPES["approval"].available else set()
+    assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"} | routes
     assert any(step.retry.attempts > 1 for step in steps)
     assert any("jsonpath" in step.config for step in steps)
     assert any(step.config.get("schema_inferred") for step in steps)
     assert {case(path)["expect"]["status"] for path in FILES} == {"success", "failed"}
-    assert len(FILES) >= 50
+    assert any(step.timeout_seconds for step in steps)
+    assert any(len(plan.triggers) > 1 for plan in plans)
+    assert any(plan.vars for plan in plans)
+    assert any(len(plan.steps) >= 15 for plan in plans)
+    assert len(FILES) >= 70

@@ -11,6 +11,8 @@ from operators.execution.flow import Flow, Journal
 from operators.execution.records import FinalStatus, Finish, StepError, StepRecord
 from operators.execution.scope import enter
 
+RUN_TO_END = ("success", "failed", "skipped")
+
 
 def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, token: int, timed_out: bool) -> Finish:
     """Decide how an execution ends, from its whole journal.
@@ -18,8 +20,13 @@ def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, to
     An unhandled failure fails it; undecided steps without one mean that it ran out of time or was cancelled.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=not left)
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=_is_complete(flow, journal))
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
+
+
+def _is_complete(flow: Flow, journal: Journal) -> bool:
+    """Tell whether every step ran to its end or was skipped. One that a time-out cut off is decided, but did not."""
+    return all(step_id in journal and journal[step_id].status in RUN_TO_END for step_id in flow.steps)
 
 
 def _verdict(

@@ -277,6 +277,14 @@ class TestTimeouts:
         assert run.execution.steps["a"].attempts == 1
         assert run.execution.steps["b"].attempts == 0
 
+    async def test_the_workflow_runs_out_of_time_in_its_last_step(self, types: Scripted) -> None:
+        types.gate("a")
+        run = Run(plan_of(scripted("a"), timeout_seconds=0.05))
+        assert (await run.unit()).kind == "failed"
+        assert (run.execution.status, run.execution.output) == ("failed", None)
+        assert run.execution.error is not None
+        assert run.execution.error.code == "workflow_timeout"
+
     async def test_it_counts_from_acceptance(self, types: Scripted) -> None:
         run = Run(plan_of(scripted("a"), timeout_seconds=60))
         await run.clock.move(61)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +44,8 @@ def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> Ch
     _check_schemas(workflow, everyone, problems)
     for task in everyone:
         _check_task(task, problems, isolation)
+        if task.kind is MapConfig:
+            _check_map(task, expressions.tasks, problems)
     return CheckedWorkflow(workflow, level, tuple(expressions.uses))
 
 
@@ -61,16 +63,15 @@ def _check_level(
         broken |= (is_broken or task.fields is None or task.config is None) << number
     level = Level(tasks, edges, broken, outer, item)
     _check_cycles(level, problems)
-    bodies: dict[int, Level] = {}
     for number, task in enumerate(tasks):
         if task.kind is MapConfig:
             name = MapConfig.item_name(task.raw_config)
-            bodies[number] = _check_level(task.body, (level, number), name, expressions, problems)
+            level.bodies[number] = _check_level(task.body, (level, number), name, expressions, problems)
     for number, task in enumerate(tasks):
         expressions.check_config(level, number)
-        if number in bodies and task.raw_config.get("result") is not None:
+        if number in level.bodies and task.raw_config.get("result") is not None:
             parts = (*task.parts, "config", "result")
-            expressions.check_result(task.raw_config["result"], parts, bodies[number], task.id)
+            expressions.check_result(task.raw_config["result"], parts, level.bodies[number], task.id)
     return level
 
 
@@ -164,11 +165,18 @@ def _check_task(task: Task, problems: Problems, isolation: Isolation) -> None:
         message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
         report = problems.error if problems.for_run else problems.warning
         report("needs_kubernetes", (*task.parts, "type"), message, task_id=task.id)
-    if task.kind is MapConfig:
-        for inner in every_task(task.body):
-            if inner.kind is MapConfig and _has_barriers(inner.body):
-                message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
-                problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
+
+
+def _check_map(task: Task, known: Container[str], problems: Problems) -> None:
+    """Check what a map's item is called, and that no map with barriers is inside of another."""
+    name = task.raw_config.get("as")
+    if isinstance(name, str) and name in known:
+        message = f"`as` must not be the id of a task, which the body could then not read; got '{name}'. Rename one."
+        problems.error("invalid_config", (*task.parts, "config", "as"), message, task_id=task.id)
+    for inner in every_task(task.body):
+        if inner.kind is MapConfig and _has_barriers(inner.body):
+            message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
+            problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
 
 
 def _has_barriers(body: list[Task]) -> bool:

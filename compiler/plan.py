@@ -8,6 +8,7 @@ defaults are filled in, inferred schemas are written out. Expressions stay strin
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import orjson
@@ -44,12 +45,17 @@ class Retry(PlanModel):
     max_backoff_seconds: float = 60.0
 
 
+def _is_empty(value: object) -> bool:
+    return value == ()
+
+
 class Step(PlanModel):
     """One task of the workflow, ready to run.
 
     ``edges`` are in document order and hold no duplicates. ``timeout_seconds`` is per attempt. ``on_error`` is
     ``goto`` when there is one edge of that kind. ``config`` is the task's config with defaults filled in; for an
-    ``ai_inference`` ``config["output_schema"]`` also holds an inferred schema.
+    ``ai_inference`` ``config["output_schema"]`` also holds an inferred schema. ``body`` is what a ``map`` runs for each
+    item: steps that name each other only.
     """
 
     id: str
@@ -60,6 +66,15 @@ class Step(PlanModel):
     retry: Retry = Retry()
     timeout_seconds: float | None = None
     on_error: Literal["fail", "continue", "goto"] = "fail"
+    # Left out of the plans of all other steps.
+    body: tuple[Step, ...] = Field(default=(), exclude_if=_is_empty)
+
+
+def every_step(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield steps and those of their bodies, in document order."""
+    for step in steps:
+        yield step
+        yield from every_step(step.body)
 
 
 class Unit(PlanModel):

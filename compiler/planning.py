@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from compiler.check import CheckedWorkflow
@@ -12,8 +12,10 @@ from compiler.infer import infer_schema
 from compiler.model import RetryFields, TaskFields, config_as_json
 from compiler.plan import Edge, Plan, Retry, Step, Trigger, UnitKind
 from compiler.resolve import Task
+from compiler.scope import Level
 from compiler.steps import STEP_TYPES
 from compiler.steps.ai_inference import AIInferenceConfig
+from compiler.steps.map import MapConfig
 from compiler.triggers import trigger_as_json
 
 Isolation = Literal["process", "kubernetes"]
@@ -56,11 +58,22 @@ def _steps(checked: CheckedWorkflow) -> tuple[Step, ...]:
     uses: dict[str, list[Use]] = {}
     for use in checked.uses:
         uses.setdefault(use.root, []).append(use)
-    level = checked.level
-    return tuple(_step(task, level.edges[number], uses.get(task.id, ())) for number, task in enumerate(level.tasks))
+    return _steps_of(checked.level, uses)
 
 
-def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use]) -> Step:
+def _steps_of(level: Level, uses: Mapping[str, Sequence[Use]]) -> tuple[Step, ...]:
+    """Return the steps of a level, each map with those of its body."""
+    return tuple(
+        _step(task, level.edges[number], uses.get(task.id, ()), _body(level, number, uses))
+        for number, task in enumerate(level.tasks)
+    )
+
+
+def _body(level: Level, number: int, uses: Mapping[str, Sequence[Use]]) -> tuple[Step, ...]:
+    return _steps_of(level.bodies[number], uses) if number in level.bodies else ()
+
+
+def _step(task: Task, edges: tuple[Edge, ...], uses: Sequence[Use], body: tuple[Step, ...]) -> Step:
     fields = task.fields
     assert fields is not None, "a task without errors has its fields"
     return Step(
@@ -72,13 +85,17 @@ def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use]) -> Step:
         retry=_retry(fields.retry),
         timeout_seconds=fields.timeout,
         on_error=_on_error(fields),
+        body=body,
     )
 
 
-def _config(task: Task, uses: Iterable[Use]) -> dict[str, Any]:
+def _config(task: Task, uses: Sequence[Use]) -> dict[str, Any]:
     """Return a task's config with its defaults, and with the schema its uses imply."""
     assert task.config is not None, "a task without errors has its config"
     config = config_as_json(task.config)
+    if isinstance(task.config, MapConfig):
+        # They are the steps of the body.
+        del config["tasks"]
     if isinstance(task.config, AIInferenceConfig) and config.get("output_schema") is None:
         schema = infer_schema(uses)
         if schema is not None:
@@ -98,5 +115,10 @@ def _on_error(fields: TaskFields) -> Literal["fail", "continue", "goto"]:
 def _for_fusion(step: Step) -> FusionStep:
     targets = tuple(edge.target for edge in step.edges)
     # A barrier's kind is its type: pydantic refuses a unit of another one.
-    kind = cast(UnitKind, step.type) if STEP_TYPES[step.type].barrier else "segment"
+    kind = cast(UnitKind, step.type) if _is_barrier(step) else "segment"
     return FusionStep(step.id, targets, kind, step.join == "any")
+
+
+def _is_barrier(step: Step) -> bool:
+    """Tell whether a step is an Airflow task of its own; a map is one if a step of its body is."""
+    return STEP_TYPES[step.type].barrier or any(map(_is_barrier, step.body))

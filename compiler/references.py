@@ -95,6 +95,9 @@ class Expressions:
             self._report(error, place)
         if single is not None and not template.is_expression:
             self._report_not_single(place.parts, text, place.task_id)
+        elif single is not None and single.kind is not None and template.kind not in (None, single.kind):
+            message = f"`{place.parts[-1]}` must give a {single.kind}; {shown(text)} gives one of type {template.kind}."
+            self.problems.error("invalid_config", place.parts, message, task_id=place.task_id)
         self.uses.extend(template.condition_uses if single is not None and single.is_condition else template.uses)
         for reference in template.references:
             _ReferenceCheck(self, reference, place).run()

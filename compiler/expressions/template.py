@@ -9,6 +9,7 @@ from jinja2 import nodes
 
 from compiler.expressions.checker import Checker
 from compiler.expressions.errors import ExpressionError
+from compiler.expressions.kinds import Kind, kind_of
 from compiler.expressions.source import read_source
 from compiler.expressions.uses import Reference, Use, references_of, uses_of
 
@@ -39,6 +40,14 @@ class Template:
     def condition_uses(self) -> tuple[Use, ...]:
         """The same where the value of the whole is asked for its truth, as in a condition's ``if``."""
         return uses_of(self.body, self.is_expression, is_condition=self.is_expression)
+
+    @cached_property
+    def kind(self) -> Kind | None:
+        """The type of the value where it can be seen without evaluating; None where it cannot."""
+        if not self.is_expression:
+            return "string"
+        (output,) = self.body
+        return kind_of(output.nodes[0]) if isinstance(output, nodes.Output) else None
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:

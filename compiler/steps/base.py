@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic_core import CoreSchema, core_schema
 
-from compiler.expressions import has_expression
+from compiler.expressions import Kind, has_expression
 from compiler.fields import FormatModel, problem
 from compiler.plan import EdgeKind
 from compiler.problems import Parts
@@ -25,11 +25,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A value that must be one expression: where it stands in the config, and whether its truth is what counts."""
+    """A value that must be one expression.
+
+    :param parts: Where it stands in the config.
+    :param is_condition: Its truth is what counts.
+    :param kind: The type its value must have; None for any.
+    """
 
     parts: Parts
     value: Any
     is_condition: bool = False
+    kind: Kind | None = None
 
 
 class StepConfig(FormatModel):

@@ -34,7 +34,7 @@ class StepRun:
     def __init__(self, step: Step, key: StepKey, services: StepServices, clock: Clock, stubs: Stubs) -> None:
         self.step = step
         self._key = key
-        self.record = StepRecord(id=step.id, status="running")
+        self.record = StepRecord(id=key.step_id, status="running")
         self._services = services
         self._clock = clock
         self._stubs = stubs
@@ -78,13 +78,13 @@ class StepRun:
                 self.record.usage.extend(result.usage)
                 _check_storable(result)
                 return result
-            if self.step.id not in self._stubs:
+            if self.record.id not in self._stubs:
                 await self._clock.sleep(backoff(self.step.retry, self.record.attempts))
             self.record.attempts += 1
 
     async def _attempt(self, handler: Handler, request: Any) -> StepResult:
-        if self.step.id in self._stubs:
-            return self._stubs.call(self.step.id)
+        if self.record.id in self._stubs:
+            return self._stubs.call(self.record.id)
         limit = self.step.timeout_seconds
         try:
             async with asyncio.timeout(limit) as timer:
@@ -94,7 +94,7 @@ class StepRun:
         except Exception as error:
             if isinstance(error, TimeoutError) and timer.expired():
                 raise StepFailedError("timeout", f"an attempt took longer than {limit:g} s", retryable=True) from None
-            raise _internal(error) from None
+            raise internal_error(error) from None
 
 
 def _check_storable(result: StepResult) -> None:
@@ -125,7 +125,7 @@ def _rendered(handler: Handler, step: Step, scope: Scope) -> Any:
     except StepFailedError:
         raise
     except Exception as error:
-        raise _internal(error) from None
+        raise internal_error(error) from None
 
 
 def _handler(step: Step) -> Handler:
@@ -137,6 +137,6 @@ def _handler(step: Step) -> Handler:
     return handler
 
 
-def _internal(error: Exception) -> StepFailedError:
+def internal_error(error: Exception) -> StepFailedError:
     """Return the error of a defect of ours; its text stays out, since nobody has checked what it holds."""
     return StepFailedError("internal_error", f"the step broke off: {type(error).__name__}", retryable=False)

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, Unit, plan_digest
 from operators.ai.environment import environment_credential
+from operators.execution.bodies import with_bodies
 from operators.execution.clock import Clock
 from operators.execution.flow import Flow
 from operators.execution.inputs import input_error
@@ -23,7 +24,8 @@ MANUAL_TRIGGER: JsonValue = {"type": "manual", "method": None, "path": None, "he
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """The end of a local run; ``steps`` has every step of the plan, in document order."""
+    """The end of a local run; ``steps`` has every step of the plan, in document order, and after each map those of its
+    bodies."""
 
     status: ExecutionStatus
     output: JsonValue
@@ -60,7 +62,7 @@ async def run_plan(
         await _Units(plan, store, services, execution, stubs or Stubs(), clock).run()
     finally:
         await services.close()
-    steps = {step.id: execution.steps[step.id] for step in plan.steps}
+    steps = {step_id: execution.steps[step_id] for step_id, _ in with_bodies(plan.steps, execution.steps.keys())}
     return LocalResult(execution.status, execution.output, execution.error, steps)
 
 

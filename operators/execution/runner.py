@@ -14,12 +14,14 @@ from datetime import datetime
 from functools import partial
 from typing import Literal
 
-from compiler.plan import Plan, Unit
+from compiler.plan import Plan, Step, Unit
 from operators.execution.attempts import StepRun
 from operators.execution.clock import Clock
 from operators.execution.ending import ending
 from operators.execution.flow import Flow, Progress
+from operators.execution.groups import root_cause
 from operators.execution.journaling import JournalWriter
+from operators.execution.mapping import Host, MapRun
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
     ExecutionState,
@@ -159,6 +161,7 @@ class _UnitRun:
         self._scope = scope_of(flow.plan, grant)
         self._progress = Progress(flow, grant.steps, unit.steps)
         self._running: dict[str, StepRun] = {}
+        self._host = Host(grant.steps, self._running, self._step_run, self._write, lambda: self._stopped)
         self._writer = JournalWriter(
             store, self._execution_id, unit.id, grant.token, clock, lambda: list(self._running)
         )
@@ -195,7 +198,7 @@ class _UnitRun:
                     await self._begin(steps)
                 heart.cancel()
         except BaseExceptionGroup as errors:
-            raise _root(errors) from None
+            raise root_cause(errors) from None
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         advance = self._progress.open()
@@ -210,7 +213,7 @@ class _UnitRun:
 
     def _start(self, group: asyncio.TaskGroup, step_ids: Iterable[str]) -> None:
         for step_id in step_ids:
-            run = StepRun(self._flow.steps[step_id], self._key(step_id), self._services, self._clock, self._stubs)
+            run = self._step_run(self._flow.steps[step_id], step_id)
             self._running[step_id] = run
             enter(self._scope, run.record)
             group.create_task(self._run(group, run))
@@ -229,8 +232,11 @@ class _UnitRun:
         if not self._stopped:
             self._start(group, advance.ready)
 
-    def _key(self, step_id: str) -> StepKey:
-        return StepKey(self._execution_id, self._grant.epoch, step_id)
+    def _step_run(self, step: Step, journal_id: str) -> StepRun:
+        key = StepKey(self._execution_id, self._grant.epoch, journal_id)
+        if step.body:
+            return MapRun(step, key, self._services, self._clock, self._stubs, host=self._host)
+        return StepRun(step, key, self._services, self._clock, self._stubs)
 
     def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
         records = [self._progress.journal[step_id] for step_id in step_ids]
@@ -316,16 +322,3 @@ def _passed(seconds_left: float | None) -> bool:
 
 def _failure(record: StepRecord) -> tuple[str, str]:
     return record.id, record.error.code if record.error else "unknown"
-
-
-def _root(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error of a task group; the others are its consequences. A lost lease goes before all."""
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [errors]
-    while todo:
-        error = todo.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if isinstance(leaf, StaleLeaseError)), leaves[0])

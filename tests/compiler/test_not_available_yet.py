@@ -30,7 +30,6 @@ UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("approval", {"title": "Ok?", "timeout": "1d", "routes": {"approve": "b"}}, {}),
     ("wait", {"seconds": 5}, {}),
     ("workflow", {"workflow": "other", "input": {}}, {}),
-    ("map", {"over": "{{ input.list }}", "tasks": [transform("inner", {"x": "{{ item }}"})]}, {}),
 ]
 
 

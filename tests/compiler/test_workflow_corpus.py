@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from compiler import compile_workflow
+from compiler.plan import every_step
+from operators.execution.bodies import task_id
 from tests.compiler.building import plan_of
 
 pytestmark = pytest.mark.unit
@@ -29,21 +31,23 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
     assert loaded["workflow"]["id"] == path.stem
     result = compile_workflow(json.dumps(loaded["workflow"]), organization="acme", fusion=fusion)
     assert result.plan is not None, result.diagnostics
-    ids = {step.id for step in result.plan.steps}
-    assert set(loaded["stubs"]) <= ids
-    assert set(loaded["expect"].get("steps", {})) <= ids
+    everyone = list(every_step(result.plan.steps))
+    ids = {step.id for step in everyone}
+    stubbed = {task_id(name) for name in loaded["stubs"]}
+    assert stubbed <= ids
+    assert {task_id(name) for name in loaded["expect"].get("steps", {})} <= ids
     assert [diagnostic.code for diagnostic in result.diagnostics] == (
         ["no_default_branch"] if path.stem == "no_branch_taken" else []
     )
     # Every model call has a stub: the corpus runs where there is no model.
-    calls = {step.id for step in result.plan.steps if step.type == "ai_inference"}
-    assert calls <= set(loaded["stubs"])
+    calls = {step.id for step in everyone if step.type == "ai_inference"}
+    assert calls <= stubbed
 
 
 def test_it_covers_the_format() -> None:
     plans = [plan_of(case(path)["workflow"]) for path in FILES]
-    steps = [step for plan in plans for step in plan.steps]
-    assert {step.type for step in steps} == {"ai_inference", "conditional", "transform", "respond"}
+    steps = [step for plan in plans for step in every_step(plan.steps)]
+    assert {step.type for step in steps} == {"ai_inference", "conditional", "map", "transform", "respond"}
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
     assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"}

@@ -57,7 +57,7 @@ class StepRun:
         begun: StepRecord | None = None,
     ) -> None:
         self.step = step
-        self.record = begun.model_copy(deep=True) if begun else StepRecord(id=step.id, status="running")
+        self.record = begun.model_copy(deep=True) if begun else StepRecord(id=key.step_id, status="running")
         """Filled in as the step proceeds, so that whoever cuts it off knows how far it came."""
         self._key = key
         self._services = services
@@ -108,13 +108,13 @@ class StepRun:
                 self.record.usage.extend(result.usage)
                 _check_storable(result)
                 return result
-            if self.step.id not in self._stubs:
+            if self.record.id not in self._stubs:
                 await self._clock.sleep(backoff(self.step.retry, self.record.attempts))
             self.record.attempts += 1
 
     async def _attempt(self, handler: Handler | WaitingHandler, request: Any) -> StepResult:
-        if self.step.id in self._stubs:
-            return self._stubs.call(self.step.id)
+        if self.record.id in self._stubs:
+            return self._stubs.call(self.record.id)
         try:
             if isinstance(handler, WaitingHandler):
                 return await self._wait_for(handler, request)
@@ -122,7 +122,7 @@ class StepRun:
         except (StepFailedError, StoreError, ParkedError, HaltedWhileWaitingError):
             raise
         except Exception as error:
-            raise _internal(error) from None
+            raise internal_error(error) from None
 
     async def _call(self, handler: Handler, request: Any) -> StepResult:
         try:
@@ -187,7 +187,7 @@ def _rendered(handler: Handler | WaitingHandler, step: Step, scope: Scope) -> An
     except StepFailedError:
         raise
     except Exception as error:
-        raise _internal(error) from None
+        raise internal_error(error) from None
 
 
 def _handler(step: Step) -> Handler | WaitingHandler:
@@ -199,6 +199,6 @@ def _handler(step: Step) -> Handler | WaitingHandler:
     return handler
 
 
-def _internal(error: Exception) -> StepFailedError:
+def internal_error(error: Exception) -> StepFailedError:
     """Return the error of a defect of ours; its text stays out, since nobody has checked what it holds."""
     return StepFailedError("internal_error", f"the step broke off: {type(error).__name__}", retryable=False)

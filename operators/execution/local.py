@@ -31,7 +31,8 @@ def find_none(workflow_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """The end of a local run; ``steps`` has every step of the plan, in document order."""
+    """The end of a local run; ``steps`` has every step of the plan, in document order, and after each map those of its
+    bodies."""
 
     status: ExecutionStatus
     output: JsonValue
@@ -68,7 +69,7 @@ async def run_plan(
             execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
         )
         await runs.run(execution, runs.stubs)
-    steps = {step.id: execution.steps[step.id] for step in plan.steps}
+    steps = {step_id: execution.steps[step_id] for step_id, _ in with_bodies(plan.steps, execution.steps.keys())}
     return LocalResult(execution.status, execution.output, execution.error, steps)
 
 

@@ -43,7 +43,7 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
 def test_it_covers_the_format() -> None:
     plans = [plan_of(case(path)["workflow"]) for path in FILES]
     steps = [step for plan in plans for step in plan.steps]
-    assert {step.type for step in steps} == {"ai_inference", "conditional", "transform", "respond"}
+    assert {step.type for step in steps} == {"ai_inference", "conditional", "emit_event", "transform", "respond"}
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
     assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"}

@@ -70,6 +70,24 @@ class TestConcurrency:
                 assert set(runs) == set(accepted[:expected])
                 await end(control_plane, accepted[ended], digest)
 
+    async def test_two_relays_at_the_same_moment_share_the_places(
+        self, control_plane: ControlPlane, airflow: AirflowStub
+    ) -> None:
+        await publish(control_plane, airflow, limit=3)
+        accepted = [await control_plane.execute() for _ in range(5)]
+
+        async def second() -> list[str]:
+            async with control_plane.database.transaction() as session:
+                return [str(entry.execution_id) for entry in await take_entries(session, 2, 60)]
+
+        async with control_plane.database.transaction() as session:
+            first = [str(entry.execution_id) for entry in await take_entries(session, 2, 60)]
+            task = asyncio.create_task(second())
+            waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            while not task.done() and not await rows(control_plane, waiting):
+                await asyncio.sleep(0.01)
+        assert (first, await task, await second()) == (accepted[:2], accepted[2:3], [])
+
     async def test_each_key_by_itself(
         self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub
     ) -> None:

@@ -167,7 +167,8 @@ class ExecutionRepository:
 
     async def now(self) -> datetime:
         """Return the database's time, the only one that all processes share."""
-        return (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        now: datetime = (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
 
     async def lock_group(self, agent_id: UUID, key: str) -> None:
         """Let one acceptance at a time look at the executions of a workflow and key."""

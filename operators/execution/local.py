@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, Unit, plan_digest
 from operators.ai.environment import environment_credential
+from operators.execution.bodies import with_bodies
 from operators.execution.clock import Clock
 from operators.execution.flow import Flow
 from operators.execution.inputs import input_error

@@ -120,6 +120,21 @@ class TestShow:
         assert result.stderr.startswith("Error: ")
 
 
+class TestCancel:
+    async def test_prints_the_status(self, server: str, control_plane: ControlPlane) -> None:
+        await control_plane.publish()
+        execution_id = await control_plane.execute()
+        for _ in range(2):
+            result = await run("executions", "cancel", execution_id)
+            assert result.exit_code == 0
+            assert json.loads(result.stdout) == {"execution_id": execution_id, "status": "cancelled"}
+
+    async def test_unknown(self, server: str) -> None:
+        result = await run("executions", "cancel", "a/b")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+
+
 class TestServer:
     async def test_none_known(self) -> None:
         result = await run("execute", "greet")

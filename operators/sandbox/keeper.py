@@ -42,6 +42,8 @@ PRINT_LIMIT = 10_000_000
 TAIL = 8_000
 """Bytes of what was printed last that the worker is told."""
 WATCH_SECONDS = 0.05
+MAXIMUM_ENTRIES = 16_384
+"""Files and folders of a step."""
 PAGE_KILOBYTE = 1024
 WARM = ("base64", "collections", "datetime", "decimal", "functools", "hashlib", "itertools", "math", "random", "re",
         "statistics", "string", "textwrap", "urllib.parse", "uuid")  # fmt: skip
@@ -96,6 +98,8 @@ def _await_namespace(first: int) -> NoReturn:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    # Once: a second one must not break off the end that the first has begun.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Ended
 
 
@@ -296,6 +300,8 @@ class _Watch:
         self._prints = prints
         self._folder = folder
         self._deadline = time.monotonic() + request["timeout"]
+        # Most steps are over before the first look, which costs as much as they do.
+        self._next_look = time.monotonic() + WATCH_SECONDS
         self.result = bytearray()
         self._tail = b""
         self._printed = 0
@@ -317,23 +323,27 @@ class _Watch:
                 for descriptor in ready & {self._results, self._prints}:
                     if not self._read(descriptor):
                         poll.unregister(descriptor)
-                reason = "ended" if process in ready else self._excess(bool(ready))
+                reason = "ended" if process in ready else self._excess()
                 if reason:
                     return reason
         finally:
             os.close(process)
 
-    def _excess(self, busy: bool) -> str | None:
-        """Say which limit is passed; memory and files are looked at when nothing else is to do."""
+    def _excess(self) -> str | None:
+        """Say which limit is passed."""
+        now = time.monotonic()
         if len(self.result) > RESULT_LIMIT + 1:
             return "result_too_large"
         if self._printed > PRINT_LIMIT:
             return "printed_too_much"
-        if time.monotonic() > self._deadline:
+        if now > self._deadline:
             return "timeout"
-        if not busy and self._keeper.memory_of_steps() > self._request["memory"] * 1.1 + 32_000_000:
+        if now < self._next_look:
+            return None
+        self._next_look = now + WATCH_SECONDS
+        if self._keeper.memory_of_steps() > self._request["memory"] * 1.1 + 32_000_000:
             return "out_of_memory"
-        if not busy and self._folder is not None and _size_of(self._folder) > self._request["storage"]:
+        if self._folder is not None and _is_larger(self._folder, self._request["storage"]):
             return "storage_full"
         return None
 
@@ -395,13 +405,17 @@ def _memory_of(pid: int) -> int:
     return sum(int(line[1]) for line in lines) * PAGE_KILOBYTE
 
 
-def _size_of(folder: str) -> int:
-    size = 0
-    for path, _, names in os.walk(folder):
+def _is_larger(folder: str, size: int) -> bool:
+    """Tell whether a folder's files take more than a size, or are too many to look at again and again."""
+    left = MAXIMUM_ENTRIES
+    for path, folders, names in os.walk(folder):
+        left -= len(folders) + len(names)
         for name in names:
             with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(path, name)).st_blocks * 512
-    return size
+                size -= os.lstat(os.path.join(path, name)).st_blocks * 512
+        if size < 0 or left < 0:
+            return True
+    return False
 
 
 if __name__ == "__main__":

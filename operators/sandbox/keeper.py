@@ -54,7 +54,7 @@ def main(root: str, network: bool, namespaces: bool) -> None:
     for name in WARM:
         __import__(name)
     uid = own_uid()
-    left = enter_namespaces(network) if namespaces else ()
+    left = enter_namespaces(network=network, user=uid is None) if namespaces else ()
     if left:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         inner = os.fork()
@@ -99,7 +99,7 @@ class Keeper:
         self._node_source = (Path(__file__).parent / "node_step.js").read_text()
         # Where a step's user cannot go to the library by its path, it can by these.
         self._library = [os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in sys.path]
-        self._watches_memory = os.readlink("/proc/self") == str(os.getpid())
+        self._sees_processes = os.readlink("/proc/self") == str(os.getpid())
         self._statuses: dict[int, int] = {}
 
     def serve(self) -> None:
@@ -134,7 +134,7 @@ class Keeper:
                 self._become_step(request, payload, result, printed, folder)
             os.close(result)
             os.close(printed)
-            watch = Watch(self._memory, request, pid, results, prints, folder)
+            watch = Watch(self._usage, request, pid, results, prints, folder)
             try:
                 reason = watch.until_end()
             finally:
@@ -260,17 +260,17 @@ class Keeper:
         except ChildProcessError:
             return False
 
-    def _memory(self) -> int:
-        """Return the bytes of memory that all processes of the step have together."""
-        if not self._watches_memory:
-            return 0
+    def _usage(self) -> tuple[int, int]:
+        """Return how many processes the step has, and the bytes of memory they have together."""
+        if not self._sees_processes:
+            return 0, 0
         if self._confinement.own_processes:
             pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
         else:
             pids = descendants(os.getpid())
         # A fork still shares what it began with.
         begun = memory_of(os.getpid())
-        return sum(max(0, memory_of(pid) - begun) for pid in pids)
+        return len(pids), sum(max(0, memory_of(pid) - begun) for pid in pids)
 
 
 def _reach_library(descriptors: list[int]) -> None:

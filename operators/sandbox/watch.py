@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from operators.sandbox.confinement import MAXIMUM_PROCESSES
+
 RESULT_LIMIT = 1_000_000
 """Bytes of JSON that ``main`` may return."""
 PRINT_LIMIT = 10_000_000
@@ -31,14 +33,14 @@ class Watch:
 
     def __init__(
         self,
-        memory: Callable[[], int],
+        usage: Callable[[], tuple[int, int]],
         request: dict[str, Any],
         pid: int,
         results: int,
         prints: int,
         folder: str | None,
     ) -> None:
-        self._memory = memory
+        self._usage = usage
         self._request = request
         self._pid = pid
         self._results = results
@@ -86,7 +88,11 @@ class Watch:
         if now < self._next_look:
             return None
         self._next_look = now + WATCH_SECONDS
-        if self._memory() > self._request["memory"] * 1.1 + 32_000_000:
+        processes, memory = self._usage()
+        # The kernel's own limit does not hold for root, as whom steps run where we lack the right to change users.
+        if processes > MAXIMUM_PROCESSES + 1:
+            return "too_many_processes"
+        if memory > self._request["memory"] * 1.1 + 32_000_000:
             return "out_of_memory"
         if self._folder is not None and _is_larger(self._folder, self._request["storage"]):
             return "storage_full"

@@ -49,19 +49,21 @@ class Listener:
         self.connected = asyncio.Event()
 
     @asynccontextmanager
-    async def subscribed(self, channel: str, payload: str = "") -> AsyncIterator[asyncio.Event]:
-        """Give an event that is set by each notification with this payload.
+    async def subscribed(self, channel: str, *payloads: str) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set by each notification with one of these payloads; without any, by an empty one.
 
         Look at the database once after subscribing: what happened before is not told.
         """
-        event, key = asyncio.Event(), (channel, payload)
-        self._waiting[key].add(event)
+        event, keys = asyncio.Event(), [(channel, payload) for payload in payloads or ("",)]
+        for key in keys:
+            self._waiting[key].add(event)
         try:
             yield event
         finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
+            for key in keys:
+                self._waiting[key].discard(event)
+                if not self._waiting[key]:
+                    del self._waiting[key]
 
     async def start(self) -> None:
         """Begin to listen in the background."""

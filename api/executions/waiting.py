@@ -1,16 +1,18 @@
-"""Waiting for an execution without asking the database again and again."""
+"""Waiting for executions without asking the database again and again."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 from uuid import UUID
 
 from api import notifications
-from api.executions.repository import Outcome
 from api.notifications import Listener
 from api.problems import Problem
+
+Seen = TypeVar("Seen")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d|)", re.ASCII)
@@ -27,26 +29,27 @@ def parse_wait(text: str, most_seconds: float) -> float:
     return min(float(match[1]) * _UNITS[match[2]], most_seconds)
 
 
-async def wait_for_outcome(
+async def wait_for(
     listener: Listener,
-    execution_id: UUID,
-    look: Callable[[], Awaitable[Outcome]],
+    ids: Iterable[UUID],
+    look: Callable[[], Awaitable[Seen]],
     *,
     seconds: float,
-    enough: Callable[[Outcome], bool],
-) -> Outcome:
-    """Return the outcome once ``enough`` says so, or as it stands after ``seconds``.
+    enough: Callable[[Seen], bool],
+) -> Seen:
+    """Return what ``look`` sees once ``enough`` says so, or as it stands after ``seconds``.
 
-    :param look: Reads the outcome in a transaction of its own, so that no connection is held while waiting.
+    :param ids: Whose notifications call for another look.
+    :param look: Reads in a transaction of its own, so that no connection is held while waiting.
     """
     deadline = asyncio.get_running_loop().time() + seconds
-    async with listener.subscribed(notifications.EXECUTIONS, str(execution_id)) as news:
+    async with listener.subscribed(notifications.EXECUTIONS, *map(str, ids)) as news:
         while True:
             news.clear()
-            outcome = await look()
+            seen = await look()
             left = deadline - asyncio.get_running_loop().time()
-            if enough(outcome) or left <= 0:
-                return outcome
+            if enough(seen) or left <= 0:
+                return seen
             try:
                 async with asyncio.timeout(left):
                     await news.wait()

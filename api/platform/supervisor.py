@@ -25,9 +25,9 @@ import orjson
 from api.platform import airflow
 from api.platform.children import Child, stop_all
 from api.platform.errors import PlatformError
-from api.platform.guard import die_with_parent
 from api.platform.home import Home, write_private
 from api.platform.postgres import locate, server_environment
+from operators.sandbox.processes import die_with_parent
 
 START_SECONDS = 300.0
 STOP_SECONDS = 15.0
@@ -161,6 +161,7 @@ class Supervisor:
             ("Airflow's API server", "airflow-api-server", ["api-server"]),
             ("the Airflow scheduler", "airflow-scheduler", ["scheduler", "--skip-serve-logs"]),
             ("the Airflow DAG processor", "airflow-dag-processor", ["dag-processor"]),
+            ("the Airflow triggerer", "airflow-triggerer", ["triggerer", "--skip-serve-logs"]),
         ]
         return [
             Child(name, key, airflow.command(*arguments), self.airflow_environment, self.home.logs / f"{key}.log")
@@ -243,7 +244,7 @@ class Supervisor:
 def _airflow_is_healthy(body: Any) -> bool:
     return isinstance(body, dict) and all(
         isinstance(body.get(part), dict) and body[part].get("status") == "healthy"
-        for part in ("metadatabase", "scheduler", "dag_processor")
+        for part in ("metadatabase", "scheduler", "dag_processor", "triggerer")
     )
 
 

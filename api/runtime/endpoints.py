@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
+from api.adoption.service import adopt
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import Transaction
+from api.database import DatabaseDep, Transaction
 from api.edge import RuntimeRoute
 from api.executions.service import parse_execution_id
+from api.executions.waiting import parse_wait, wait_for
+from api.notifications import ListenerDep
 from api.problems import not_found
+from api.runtime.children import ChildService
 from api.runtime.credentials import model_credential
+from api.runtime.events import emit_event
 from api.runtime.service import RuntimeService
+from api.runtime.watching import find_news
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     Finish,
     Journaling,
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    News,
     Settling,
 )
 
@@ -40,9 +52,18 @@ Service = Annotated[RuntimeService, Depends(_open)]
 
 
 @router.post("/lease")
-async def lease_unit(body: LeaseRequest, service: Service) -> LeaseGrant:
-    """Take or renew the lease of a unit."""
-    return await service.lease(body)
+async def lease_unit(
+    execution_id: str, body: LeaseRequest, database: DatabaseDep, settings: SettingsDep, plans: PlansDep
+) -> LeaseGrant:
+    """Take or renew the lease of a unit. A run that was started in Airflow is adopted first, by its run id."""
+    async with database.transaction() as session:
+        service = await RuntimeService.find(session, execution_id, settings, plans)
+        if service is not None:
+            return await service.lease(body)
+        adopted = await adopt(session, execution_id, body, plans)
+    # Of its own, so that a refused lease leaves the adoption as it is.
+    async with database.transaction() as session:
+        return await (await RuntimeService.open(session, adopted, settings, plans)).lease(body)
 
 
 @router.post("/heartbeat")
@@ -67,6 +88,53 @@ async def settle_unit(body: Settling, service: Service) -> ExecutionState:
 async def finish_execution(body: Finish, service: Service) -> ExecutionState:
     """End the execution."""
     return await service.finish(body)
+
+
+@router.get("/watch")
+async def watch_execution(
+    execution_id: str,
+    settings: SettingsDep,
+    database: DatabaseDep,
+    listener: ListenerDep,
+    awaited: UUID | None = None,
+    wait: str = "20s",
+) -> News:
+    """Answer when the execution ends or fails, or what a step of it waits for is there; else after ``wait``."""
+    identifier = parse_execution_id(execution_id)
+
+    async def look() -> News:
+        async with database.transaction() as session:
+            return await find_news(session, identifier, awaited)
+
+    ids = [identifier] if awaited is None else [identifier, awaited]
+    seconds = parse_wait(wait, settings.max_wait_seconds)
+    return await wait_for(listener, ids, look, seconds=seconds, enough=lambda news: news.halted or news.done)
+
+
+@router.post("/children")
+async def start_child(
+    execution_id: str, body: ChildRequest, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> ChildState:
+    """Start an execution of another workflow for a step; the same key again shows how it stands."""
+    service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
+    return await service.start(body)
+
+
+@router.delete("/children/{child_id}", status_code=204)
+async def cancel_child(
+    execution_id: str, child_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> None:
+    """Cancel a child of the execution; whatever is none stays as it is."""
+    service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
+    await service.cancel(parse_execution_id(child_id))
+
+
+@router.post("/events")
+async def emit_step_event(
+    execution_id: str, body: Emission, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> EmittedEvent:
+    """Raise an event; the same step and epoch again raise nothing new."""
+    return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)
 
 
 @router.get("/credentials/models/{provider}")

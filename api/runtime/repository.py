@@ -22,7 +22,7 @@ from operators.execution.records import StepRecord
 _now = func.clock_timestamp
 
 # The statements of the hot calls (heartbeat, journal) are built once: building one takes longer than running it.
-_LOCK = (
+_FIND = (
     select(WorkflowExecution, Organization.slug, Agent.workflow_id)
     .join(Organization, Organization.id == WorkflowExecution.organization_id)
     .join(
@@ -30,8 +30,8 @@ _LOCK = (
         (Agent.organization_id == WorkflowExecution.organization_id) & (Agent.id == WorkflowExecution.agent_id),
     )
     .where(WorkflowExecution.id == bindparam("execution_id"))
-    .with_for_update(of=WorkflowExecution)
 )
+_LOCK = _FIND.with_for_update(of=WorkflowExecution)
 _OF_LEASES = (
     Lease.organization_id == bindparam("of_organization"),
     Lease.execution_id == bindparam("of_execution"),
@@ -54,28 +54,41 @@ _STEP_VALUES = [
     "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer",
 ]  # fmt: skip
 _INSERT_STEP = insert(Base.metadata.tables["execution_steps"])
-_KEEP_STEP = _INSERT_STEP.on_conflict_do_nothing()
-_REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(
-    index_elements=_STEP_KEY, set_={name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+_TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+_REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(index_elements=_STEP_KEY, set_=_TAKE_OVER)
+_KEEP_STEP = _INSERT_STEP.on_conflict_do_update(
+    index_elements=_STEP_KEY, set_=_TAKE_OVER, where=ExecutionStep.status == "running"
 )
 
 
 @dataclass(frozen=True)
-class LockedExecution:
-    """An execution whose row is locked until the transaction ends, and the names it is known by."""
+class FoundExecution:
+    """An execution and the names it is known by."""
 
     row: WorkflowExecution
     organization: str
     workflow_id: str
 
 
-async def lock_execution(session: AsyncSession, execution_id: UUID) -> LockedExecution | None:
+async def lock_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
     """Find an execution by its id alone and lock it: the runtime API serves the workers of every organisation.
 
     All further SQL of the request is bound to the organisation that is found here.
     """
     row = (await session.execute(_LOCK, {"execution_id": execution_id})).first()
-    return LockedExecution(*row) if row else None
+    return FoundExecution(*row) if row else None
+
+
+async def find_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
+    """Find an execution by its id alone, as :func:`lock_execution` does, but leave its row to others."""
+    row = (await session.execute(_FIND, {"execution_id": execution_id})).first()
+    return FoundExecution(*row) if row else None
+
+
+async def find_organization(session: AsyncSession, execution_id: UUID) -> UUID | None:
+    """Return whose an execution is, found by its id alone; further SQL is bound to that organisation."""
+    query = select(WorkflowExecution.organization_id).where(WorkflowExecution.id == execution_id)
+    return await session.scalar(query)
 
 
 class LeaseRepository:
@@ -181,6 +194,7 @@ class JournalRepository:
         """Store results.
 
         :param replace: Whether a result replaces one that is there (the same runner's, sent again) or yields to it.
+            That a step was seen waiting is no result.
         """
         if not records:
             return

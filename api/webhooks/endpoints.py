@@ -8,7 +8,7 @@ from api.auth import SettingsDep
 from api.database import DatabaseDep
 from api.executions.repository import Outcome
 from api.executions.service import ExecutionService
-from api.executions.waiting import wait_for_outcome
+from api.executions.waiting import wait_for
 from api.notifications import ListenerDep
 from api.webhooks.answers import accepted_answer, outcome_answer
 from api.webhooks.payload import METHODS, describe_trigger, read_input
@@ -48,9 +48,9 @@ async def call_webhook(
         async with database.transaction() as session:
             return await ExecutionService(session, organization_id, settings, plans).outcome(accepted.execution_id)
 
-    outcome = await wait_for_outcome(
+    outcome = await wait_for(
         listener,
-        accepted.execution_id,
+        [accepted.execution_id],
         look,
         seconds=min(seconds, settings.max_wait_seconds),
         enough=lambda outcome: outcome.ended or outcome.answer is not None,

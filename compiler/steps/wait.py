@@ -14,6 +14,7 @@ from compiler.steps.base import NumberOrExpression, Single, StepConfig, numbers_
 class WaitConfig(StepConfig):
     """Config of ``wait``. Output: ``{waited_seconds}``."""
 
+    available: ClassVar[bool] = True
     barrier: ClassVar[bool] = True
     retryable: ClassVar[bool] = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,7 +15,17 @@ from operators.execution.clock import Clock
 from operators.execution.records import StepError, StepRecord
 from operators.execution.store import StoreError
 from operators.execution.stubs import Stubs
-from operators.steps.base import Handler, Scope, StepFailedError, StepKey, StepResult, StepServices
+from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, Wait, after, earliest
+from operators.steps.base import (
+    Handler,
+    Scope,
+    StepFailedError,
+    StepKey,
+    StepResult,
+    StepServices,
+    Waiting,
+    WaitingHandler,
+)
 from operators.steps.registry import HANDLERS
 
 
@@ -28,25 +39,44 @@ def backoff(retry: Retry, failed_attempts: int) -> float:
 class StepRun:
     """Runs one step.
 
-    :param record: Filled in as the step proceeds, so that whoever cuts it off knows how far it came.
+    :param wait: Lets it wait.
+    :param life: How often the execution was reopened.
+    :param begun: The journal's record of a step that waited when it was last seen.
     """
 
-    def __init__(self, step: Step, key: StepKey, services: StepServices, clock: Clock, stubs: Stubs) -> None:
+    def __init__(
+        self,
+        step: Step,
+        key: StepKey,
+        services: StepServices,
+        clock: Clock,
+        stubs: Stubs,
+        *,
+        wait: Wait,
+        life: int = 0,
+        begun: StepRecord | None = None,
+    ) -> None:
         self.step = step
+        self.record = begun.model_copy(deep=True) if begun else StepRecord(id=step.id, status="running")
+        """Filled in as the step proceeds, so that whoever cuts it off knows how far it came."""
         self._key = key
-        self.record = StepRecord(id=step.id, status="running")
         self._services = services
         self._clock = clock
         self._stubs = stubs
+        self._wait = wait
+        self._life = life
         self._began = 0.0
 
     async def run(self, scope: Scope) -> None:
         """Bring the record to ``success`` or ``failed``.
 
         :raises StoreError: The store failed in the middle of a call; that is no failure of the step.
+        :raises ParkedError: It waits, and gives the process back.
+        :raises HaltedWhileWaitingError: It waited when the execution came to its end.
         """
-        self.record.started_at = self._clock.now()
-        self._began = self._clock.monotonic()
+        now = self._clock.now()
+        self.record.started_at = self.record.started_at or now
+        self._began = self._clock.monotonic() - (now - self.record.started_at).total_seconds()
         try:
             result = await self._attempts(scope)
         except StepFailedError as error:
@@ -64,7 +94,7 @@ class StepRun:
         self.record.duration_ms = round((self._clock.monotonic() - self._began) * 1000, 3)
 
     async def _attempts(self, scope: Scope) -> StepResult:
-        self.record.attempts = 1
+        self.record.attempts = max(1, self.record.attempts)
         handler = _handler(self.step)
         request = _rendered(handler, self.step, scope)
         while True:
@@ -82,19 +112,51 @@ class StepRun:
                 await self._clock.sleep(backoff(self.step.retry, self.record.attempts))
             self.record.attempts += 1
 
-    async def _attempt(self, handler: Handler, request: Any) -> StepResult:
+    async def _attempt(self, handler: Handler | WaitingHandler, request: Any) -> StepResult:
         if self.step.id in self._stubs:
             return self._stubs.call(self.step.id)
-        limit = self.step.timeout_seconds
         try:
-            async with asyncio.timeout(limit) as timer:
-                return await handler.call(request, self._services, self._key)
-        except (StepFailedError, StoreError):
+            if isinstance(handler, WaitingHandler):
+                return await self._wait_for(handler, request)
+            return await self._call(handler, request)
+        except (StepFailedError, StoreError, ParkedError, HaltedWhileWaitingError):
             raise
         except Exception as error:
-            if isinstance(error, TimeoutError) and timer.expired():
-                raise StepFailedError("timeout", f"an attempt took longer than {limit:g} s", retryable=True) from None
             raise _internal(error) from None
+
+    async def _call(self, handler: Handler, request: Any) -> StepResult:
+        try:
+            async with asyncio.timeout(self.step.timeout_seconds) as timer:
+                return await handler.call(request, self._services, self._key)
+        except TimeoutError:
+            if timer.expired():
+                raise self._too_long() from None
+            raise
+
+    def _too_long(self) -> StepFailedError:
+        return StepFailedError(
+            "timeout", f"an attempt took longer than {self.step.timeout_seconds:g} s", retryable=True
+        )
+
+    async def _wait_for(self, handler: WaitingHandler, request: Any) -> StepResult:
+        """Look and wait in turns until there is a result or the attempt's time is over."""
+        assert self.record.started_at is not None, "a step that runs has begun"
+        waiting = Waiting(self._key, self.record.started_at, self.record.attempts, self._life)
+        try:
+            while True:
+                now = self._clock.now()
+                seen = await handler.poll(request, self._services, waiting, now)
+                if isinstance(seen, StepResult):
+                    return seen
+                limit = after(seen.since or waiting.started_at, self.step.timeout_seconds)
+                if limit is not None and now >= limit:
+                    raise self._too_long()
+                await self._wait(replace(seen, until=earliest(seen.until, limit)))
+        except ParkedError:
+            raise
+        except BaseException:
+            await handler.abandon(request, self._services, waiting)
+            raise
 
 
 def _check_storable(result: StepResult) -> None:
@@ -117,7 +179,7 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _rendered(handler: Handler, step: Step, scope: Scope) -> Any:
+def _rendered(handler: Handler | WaitingHandler, step: Step, scope: Scope) -> Any:
     try:
         return handler.render(step, scope)
     except EvaluationError as error:
@@ -128,7 +190,7 @@ def _rendered(handler: Handler, step: Step, scope: Scope) -> Any:
         raise _internal(error) from None
 
 
-def _handler(step: Step) -> Handler:
+def _handler(step: Step) -> Handler | WaitingHandler:
     handler = HANDLERS.get(step.type)
     if handler is None:
         raise StepFailedError(

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from compiler.plan import Plan
+from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
+from operators.execution.ending import CANCELLED
 from operators.execution.flow import Flow, is_decided
+from operators.execution.identity import event_id
+from operators.execution.inputs import input_error
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionInfo,
     ExecutionState,
     ExecutionStatus,
@@ -20,6 +30,7 @@ from operators.execution.records import (
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    News,
     Settling,
     StepError,
     StepRecord,
@@ -49,10 +60,13 @@ class StoredExecution:
     error: StepError | None = None
     steps: dict[str, StepRecord] = field(default_factory=dict)
     halted: bool = False
+    cancelled: bool = False
+    events: dict[str, Emission] = field(default_factory=dict)
     clear_number: int = 0
     plan_digest: str | None = None
     last_token: int = 0
     leases: dict[str, _Lease] = field(default_factory=dict)
+    callers: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -64,12 +78,28 @@ async def _no_credential(provider: str) -> ModelCredential:
     return ModelCredential(provider=provider)
 
 
+class Workflows(Protocol):
+    """The other workflows of a run in one process."""
+
+    def find(self, workflow_id: str) -> Plan | None:
+        """Return a workflow's plan; None where there is none of this id.
+
+        :raises ValueError: There is one, but it has errors.
+        """
+        ...
+
+    def launch(self, child: StoredExecution) -> None:
+        """Begin to run an accepted execution."""
+        ...
+
+
 class InMemoryStore:
     """Implements ``ExecutionStore`` with fencing and expiring leases.
 
     :param credentials: Gives model keys; without it the test model answers.
     :param monotonic: Clock of the leases, in seconds.
     :param ttl_seconds: How long a lease lives without a heartbeat.
+    :param workflows: What ``workflow`` steps may call; without it nothing.
     """
 
     def __init__(
@@ -78,11 +108,14 @@ class InMemoryStore:
         credentials: Credentials = _no_credential,
         monotonic: Callable[[], float] = time.monotonic,
         ttl_seconds: float = 15.0,
+        workflows: Workflows | None = None,
     ) -> None:
         self._credentials = credentials
         self._monotonic = monotonic
         self._ttl = ttl_seconds
+        self._workflows = workflows
         self._executions: dict[str, StoredExecution] = {}
+        self._news = asyncio.Event()
 
     def accept(
         self,
@@ -94,17 +127,30 @@ class InMemoryStore:
         vars: dict[str, JsonValue] | None = None,
         started_at: datetime | None = None,
         version: int = 1,
+        callers: tuple[str, ...] = (),
     ) -> StoredExecution:
-        """Add a pending execution."""
+        """Add a pending execution.
+
+        :param callers: The workflows whose steps called one another down to this execution.
+        """
         started = (started_at or datetime.now(UTC)).isoformat()
         info = ExecutionInfo(id=execution_id, workflow_id=plan.workflow_id, version=version, started_at=started)
-        execution = StoredExecution(plan, info, input, trigger, vars or {})
+        execution = StoredExecution(plan, info, input, trigger, vars or {}, callers=callers)
         self._executions[execution_id] = execution
         return execution
 
     def cancel(self, execution_id: str) -> None:
-        """Ask the runners of an execution to start nothing more."""
-        self._executions[execution_id].halted = True
+        """Cancel an execution: at once where no runner is at work, else by telling the runners. An ended one stays."""
+        execution = self.execution(execution_id)
+        if execution.ended:
+            return
+        execution.halted = execution.cancelled = True
+        now = self._monotonic()
+        if all(lease.expires <= now for lease in execution.leases.values()):
+            fate = Flow(execution.plan).aftermath(execution.steps)
+            execution.steps.update((step_id, StepRecord(id=step_id, status=status)) for step_id, status in fate.items())
+            execution.status, execution.error = "cancelled", CANCELLED
+        self._tell()
 
     def execution(self, execution_id: str) -> StoredExecution:
         """Return an execution.
@@ -144,19 +190,22 @@ class InMemoryStore:
             ttl_seconds=self._ttl,
             heartbeat_seconds=self._ttl / 3,
             epoch=execution.clear_number,
+            clear_number=execution.clear_number,
             execution=execution.info,
             input=execution.input,
             trigger=execution.trigger,
             vars=execution.vars,
             steps=dict(execution.steps),
             halted=execution.halted,
+            cancelled=execution.cancelled,
         )
 
     def _reopen(self, execution: StoredExecution, clear_number: int) -> None:
         """Begin again where it failed. Older leases end, so that results of the first life are refused."""
         execution.clear_number = clear_number
         execution.steps = Flow(execution.plan).kept(execution.steps)
-        execution.status, execution.output, execution.error, execution.halted = "running", None, None, False
+        execution.status, execution.output, execution.error = "running", None, None
+        execution.halted = execution.cancelled = False
         execution.leases.clear()
 
     async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
@@ -175,9 +224,10 @@ class InMemoryStore:
         lease.expires = self._monotonic() + self._ttl
         execution.steps.update((record.id, record) for record in entry.steps)
         for step_id in entry.running:
-            if not is_decided(execution.steps.get(step_id)):
-                execution.steps[step_id] = StepRecord(id=step_id, status="running")
-        execution.halted = execution.halted or entry.halt
+            execution.steps.setdefault(step_id, StepRecord(id=step_id, status="running"))
+        if entry.halt:
+            execution.halted = True
+            self._tell()
         return self._state(execution, entry.unit)
 
     async def settle(self, execution_id: str, entry: Settling) -> ExecutionState:
@@ -193,14 +243,81 @@ class InMemoryStore:
         execution = self.execution(execution_id)
         self._current(execution, entry.unit, entry.token)
         if not execution.ended:
-            execution.steps.update((record.id, record) for record in entry.steps)
+            for record in entry.steps:
+                if not is_decided(execution.steps.get(record.id)):
+                    execution.steps[record.id] = record
             execution.status, execution.output, execution.error = entry.status, entry.output, entry.error
+            self._tell()
         return self._state(execution, entry.unit)
+
+    async def watch(self, execution_id: str, awaited: str | None) -> News:
+        """Return when there is news; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        while True:
+            other = self._executions.get(awaited) if awaited is not None else None
+            news = News(halted=execution.halted or execution.ended, done=other is not None and other.ended)
+            if news.halted or news.done:
+                return news
+            await self._news.wait()
+
+    def _tell(self) -> None:
+        """Wake who watches; each looks for itself whether the news is for it."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow; see ``ExecutionStore``."""
+        parent = self.execution(execution_id)
+        if request.key not in self._executions:
+            refused = self._call(parent, request)
+            if refused is not None:
+                return ChildState(refused=refused)
+        child = self.execution(request.key)
+        return ChildState(
+            execution_id=child.info.id,
+            status=child.status,
+            output=child.output,
+            error=child.error,
+            accepted_at=datetime.fromisoformat(child.info.started_at),
+        )
+
+    def _call(self, parent: StoredExecution, request: ChildRequest) -> StepError | None:
+        """Start a child; return why that cannot be."""
+        callers = (*parent.callers, parent.plan.workflow_id)
+        if (refused := call_refusal(callers, request.workflow_id)) is not None:
+            return refused
+        try:
+            plan = self._workflows.find(request.workflow_id) if self._workflows is not None else None
+        except ValueError as error:
+            return StepError(code="invalid_workflow", message=str(error))
+        if plan is None or self._workflows is None:
+            return unknown_workflow(request.workflow_id)
+        if (problem := input_error(plan, request.input)) is not None:
+            return StepError(code="invalid_input", message=problem)
+        trigger = dict(CALL_TRIGGER)
+        child = self.accept(request.key, plan, input=request.input, trigger=trigger, vars=parent.vars, callers=callers)
+        self._workflows.launch(child)
+        return None
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child; see ``ExecutionStore``."""
+        self.execution(execution_id)
+        if child_id in self._executions:
+            self.cancel(child_id)
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""
         self.execution(execution_id)
         return await self._credentials(provider)
+
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Record an event; see ``ExecutionStore``. Nobody hears it: there is one workflow only."""
+        execution = self.execution(execution_id)
+        if execution.ended:
+            raise ExecutionEndedError(execution_id, execution.status)
+        identifier = event_id(execution_id, emission.epoch, emission.step_id)
+        execution.events.setdefault(identifier, emission)
+        return EmittedEvent(event_id=identifier)
 
     def _current(self, execution: StoredExecution, unit: str, token: int) -> _Lease:
         lease = execution.leases.get(unit)
@@ -211,4 +328,6 @@ class InMemoryStore:
     def _state(self, execution: StoredExecution, unit: str) -> ExecutionState:
         now = self._monotonic()
         active = [name for name, lease in execution.leases.items() if name != unit and lease.expires > now]
-        return ExecutionState(status=execution.status, halted=execution.halted, active_units=active)
+        return ExecutionState(
+            status=execution.status, halted=execution.halted, cancelled=execution.cancelled, active_units=active
+        )

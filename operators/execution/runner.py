@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
+
+from pydantic import JsonValue
 
 from compiler.plan import Plan, Unit
 from operators.execution.attempts import StepRun
@@ -22,16 +24,21 @@ from operators.execution.flow import Flow, Progress
 from operators.execution.journaling import JournalWriter
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
+    ChildRequest,
+    ChildState,
+    Emission,
     ExecutionState,
     ExecutionStatus,
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    RunStart,
     Settling,
     StepRecord,
 )
 from operators.execution.scope import enter, scope_of
 from operators.execution.store import (
+    DepthExceededError,
     ExecutionEndedError,
     ExecutionStore,
     LeaseHeldError,
@@ -40,9 +47,10 @@ from operators.execution.store import (
     StoreError,
 )
 from operators.execution.stubs import Stubs
-from operators.steps.base import StepFailedError, StepKey, StepServices
+from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest, hold, park
+from operators.steps.base import StepFailedError, StepKey, StepServices, Wake
 
-OutcomeKind = Literal["done", "skipped", "failed", "undecided", "ended"]
+OutcomeKind = Literal["done", "skipped", "failed", "undecided", "waiting", "ended"]
 Observer = Callable[[StepRecord], None]
 
 
@@ -52,19 +60,23 @@ class UnitOutcome:
 
     ``done``: its steps are decided and the execution did not fail; ``skipped``: the same, all of them skipped;
     ``failed``: the execution failed or was cancelled, here or elsewhere; ``undecided``: a first step waits for an edge
-    that is not decided yet, ask again later; ``ended``: the execution was over before the unit began.
+    that is not decided yet, ask again later; ``waiting``: its step waits, run the unit again at ``wake``; ``ended``:
+    the execution was over before the unit began.
 
     :param status: The execution's status as last heard.
     :param failures: ``(step id, error code)`` of the unhandled failures known.
+    :param execution_id: The execution's own id.
     """
 
     kind: OutcomeKind
     status: ExecutionStatus
     failures: tuple[tuple[str, str], ...] = ()
+    wake: Wake | None = None
+    execution_id: str = ""
 
 
 def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None = None) -> StepServices:
-    """Return services whose credentials come from the store, each asked for once."""
+    """Return services that come from the store; each credential is asked for once."""
     known: dict[str, ModelCredential] = {}
 
     async def credential(provider: str) -> ModelCredential:
@@ -78,7 +90,23 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
                 ) from None
         return known[provider]
 
-    return StepServices(credentials=credential)
+    async def start_child(request: ChildRequest) -> ChildState:
+        return await patiently(partial(store.start_child, execution_id, request), clock or Clock())
+
+    async def cancel_child(child_id: str) -> None:
+        await patiently(partial(store.cancel_child, execution_id, child_id), clock or Clock())
+
+    async def emit(key: StepKey, event_type: str, data: JsonValue) -> str:
+        emission = Emission(epoch=key.epoch, step_id=key.step_id, type=event_type, data=data)
+        try:
+            return (await patiently(partial(store.emit_event, execution_id, emission), clock or Clock())).event_id
+        except DepthExceededError:
+            message = "an execution must not be the last of too long a row that started one another; look for a loop"
+            raise StepFailedError("depth_exceeded", message, retryable=False) from None
+        except RejectedError:
+            raise StepFailedError("event_refused", "the control plane refused the event", retryable=False) from None
+
+    return StepServices(credentials=credential, start_child=start_child, cancel_child=cancel_child, emit=emit)
 
 
 async def run_unit(
@@ -91,16 +119,22 @@ async def run_unit(
     owner: str,
     plan_digest: str,
     clear_number: int = 0,
+    run_start: RunStart | None = None,
     flow: Flow | None = None,
     stubs: Stubs | None = None,
     clock: Clock | None = None,
     observer: Observer | None = None,
+    parks: bool = False,
 ) -> UnitOutcome:
     """Run one unit of an execution to its end.
 
     Waits while another runner holds the lease. The caller closes ``services``.
 
+    :param parks: A step that waits gives the process back (outcome ``waiting``) instead of holding it.
+
+    :param execution_id: The execution's id, or the id of a run that was started in Airflow.
     :param owner: Unique per process try.
+    :param run_start: How Airflow's run began, where there is one.
     :param flow: The plan's edges, where the caller has them already.
     :param observer: Called with each final record once it is journaled.
     :raises StaleLeaseError: Another runner took over; everything was cancelled at once.
@@ -115,12 +149,13 @@ async def run_unit(
         owner=owner,
         plan_digest=plan_digest,
         clear_number=clear_number,
+        run=run_start,
     )
     try:
         grant = await _lease(store, execution_id, request, clock)
     except ExecutionEndedError as ended:
         return UnitOutcome("ended", ended.status)
-    run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer)
+    run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer, parks=parks)
     await run.execute()
     return await run.settle()
 
@@ -146,6 +181,8 @@ class _UnitRun:
         clock: Clock,
         stubs: Stubs,
         observer: Observer | None,
+        *,
+        parks: bool,
     ) -> None:
         self._flow = flow
         self._unit = unit
@@ -159,11 +196,15 @@ class _UnitRun:
         self._scope = scope_of(flow.plan, grant)
         self._progress = Progress(flow, grant.steps, unit.steps)
         self._running: dict[str, StepRun] = {}
+        self._wait = park if parks else hold(store, self._execution_id, clock)
+        self._wake: Wake | None = None
         self._writer = JournalWriter(
             store, self._execution_id, unit.id, grant.token, clock, lambda: list(self._running)
         )
         self._stopped = grant.halted or bool(flow.unhandled(grant.steps))
         self._timed_out = False
+        self._cancelled = grant.cancelled
+        self._limit: asyncio.Timeout | None = None
 
     async def execute(self) -> None:
         """Run what may run; return when nothing runs and nothing more may start."""
@@ -173,12 +214,16 @@ class _UnitRun:
             return
         try:
             async with asyncio.timeout(left) as limit:
+                self._limit = limit
                 await self._work()
         except TimeoutError:
             if not limit.expired():
                 raise
-            self._timed_out = True
+            self._limit = None
+            self._timed_out = not self._cancelled
             await self._cut_off()
+        finally:
+            self._limit = None
 
     def _seconds_left(self) -> float | None:
         """Return how long the workflow's time-out leaves; it counts from acceptance."""
@@ -210,15 +255,39 @@ class _UnitRun:
 
     def _start(self, group: asyncio.TaskGroup, step_ids: Iterable[str]) -> None:
         for step_id in step_ids:
-            run = StepRun(self._flow.steps[step_id], self._key(step_id), self._services, self._clock, self._stubs)
+            run = self._step_run(step_id)
             self._running[step_id] = run
             enter(self._scope, run.record)
             group.create_task(self._run(group, run))
 
+    def _step_run(self, step_id: str) -> StepRun:
+        known = self._progress.journal.get(step_id)
+        return StepRun(
+            self._flow.steps[step_id],
+            StepKey(self._execution_id, self._grant.epoch, step_id),
+            self._services,
+            self._clock,
+            self._stubs,
+            wait=self._wait,
+            life=self._grant.clear_number,
+            begun=known if known is not None and known.started_at is not None else None,
+        )
+
     async def _run(self, group: asyncio.TaskGroup, run: StepRun) -> None:
         """Run a step, journal its record and the skips that follow from it, then start its successors."""
-        await run.run(self._scope)
         record = run.record
+        try:
+            await run.run(self._scope)
+        except ParkedError as parked:
+            self._wake = parked.wake
+            del self._running[record.id]
+            await self._writer.write([record])
+            return
+        except HaltedWhileWaitingError:
+            # It stays undecided: whoever ends the execution says what becomes of it.
+            self._stopped = True
+            del self._running[record.id]
+            return
         del self._running[record.id]
         unhandled = self._flow.is_unhandled(record)
         # From here on nothing starts, even while the record is on its way to the journal.
@@ -228,9 +297,6 @@ class _UnitRun:
         await self._write([record, *self._skipped(advance.skipped)], halt=unhandled)
         if not self._stopped:
             self._start(group, advance.ready)
-
-    def _key(self, step_id: str) -> StepKey:
-        return StepKey(self._execution_id, self._grant.epoch, step_id)
 
     def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
         records = [self._progress.journal[step_id] for step_id in step_ids]
@@ -250,7 +316,14 @@ class _UnitRun:
         self._heard(self._writer.state)
 
     def _heard(self, state: ExecutionState | None) -> None:
-        self._stopped = self._stopped or (state is not None and state.halted)
+        if state is None:
+            return
+        self._stopped = self._stopped or state.halted
+        if state.cancelled and not self._cancelled:
+            self._cancelled = True
+            if self._limit is not None:
+                # As if the time were up: that ends every step of the unit at its next wait.
+                self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def _heartbeats(self) -> None:
         """Keep the lease. After its whole life without an answer it counts as lost."""
@@ -269,7 +342,7 @@ class _UnitRun:
                 self._heard(state)
 
     async def _cut_off(self) -> None:
-        """Journal the steps that the workflow's time-out ended in the middle."""
+        """Journal the steps that the workflow's time-out or a cancel ended in the middle."""
         runs = list(self._running.values())
         self._running.clear()
         for run in runs:
@@ -280,13 +353,24 @@ class _UnitRun:
         """Give the lease back and, if this was the last unit at work, end the execution."""
         entry = Settling(unit=self._unit.id, token=self._grant.token)
         state = await patiently(lambda: self._store.settle(self._execution_id, entry), self._clock)
+        self._heard(state)
         failures = self._flow.unhandled(state.steps)
         failed = bool(failures) or state.halted or self._timed_out or state.status in ("failed", "cancelled")
         complete = not self._flow.undecided(state.steps)
         if complete or (failed and not state.active_units):
             state = await self._finish(state)
             failed = failed or state.status in ("failed", "cancelled")
-        return UnitOutcome(self._kind(failed), state.status, tuple(map(_failure, failures)))
+        kind = self._kind(failed)
+        return UnitOutcome(
+            kind, state.status, tuple(map(_failure, failures)), self._next_look(kind), self._execution_id
+        )
+
+    def _next_look(self, kind: OutcomeKind) -> Wake | None:
+        """Return what a parked unit waits for; the workflow's time-out wakes it too."""
+        if kind != "waiting" or self._wake is None:
+            return None
+        left = self._seconds_left()
+        return replace(self._wake, until=earliest(self._wake.until, after(self._clock.now(), left)))
 
     async def _finish(self, settled: ExecutionState) -> ExecutionState:
         finish = ending(
@@ -295,7 +379,7 @@ class _UnitRun:
             self._scope,
             unit=self._unit.id,
             token=self._grant.token,
-            timed_out=self._timed_out or _passed(self._seconds_left()),
+            timed_out=not self._cancelled and (self._timed_out or _passed(self._seconds_left())),
         )
         return await patiently(lambda: self._store.finish(self._execution_id, finish), self._clock)
 
@@ -307,7 +391,9 @@ class _UnitRun:
         }
         if statuses == {"skipped"}:
             return "skipped"
-        return "done" if statuses <= {"success", "failed", "skipped"} else "undecided"
+        if statuses <= {"success", "failed", "skipped"}:
+            return "done"
+        return "undecided" if self._wake is None else "waiting"
 
 
 def _passed(seconds_left: float | None) -> bool:

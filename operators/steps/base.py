@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import JsonValue
 
 from compiler.plan import Step
-from operators.execution.records import ModelCredential, Usage, WebhookAnswer
+from operators.execution.records import ChildRequest, ChildState, ModelCredential, Usage, WebhookAnswer
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
+    from operators.egress import EgressClient
+    from operators.sandbox.sandbox import Sandbox
 
 Scope = Mapping[str, Any]
 """The names of expressions: ``input``, ``trigger``, ``execution``, ``vars`` and every step id."""
@@ -52,21 +55,58 @@ class Credentials(Protocol):
         ...
 
 
+StartChild = Callable[[ChildRequest], Awaitable[ChildState]]
+CancelChild = Callable[[str], Awaitable[None]]
+
+
+async def _no_child(request: ChildRequest) -> ChildState:
+    raise StepFailedError("unknown_workflow", "no other workflow can be called here", retryable=False)
+
+
+async def _no_cancel(child_id: str) -> None:
+    return
+
+
+class EventEmitter(Protocol):
+    """Raises events in the execution's organisation."""
+
+    async def __call__(self, key: StepKey, event_type: str, data: JsonValue) -> str:
+        """Raise an event and return its id; the same key again raises nothing new.
+
+        :raises StepFailedError: ``depth_exceeded``, or the event was refused.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class StepServices:
     """What calls may use beyond their request.
 
     :param credentials: Keys of model providers.
+    :param start_child: Starts an execution of another workflow, once a key.
+    :param cancel_child: Cancels one by its id.
+    :param emit: Raises events; None where there is nobody to tell.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
+    :param egress: The guarded client for addresses that a workflow names; as ``models``.
+    :param sandbox: Child processes for code, started at the first use.
     """
 
     credentials: Credentials
+    start_child: StartChild = _no_child
+    cancel_child: CancelChild = _no_cancel
+    emit: EventEmitter | None = None
     models: ModelPool | None = field(default=None)
+    egress: EgressClient | None = field(default=None)
+    sandbox: Sandbox | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
         if self.models is not None:
             await self.models.close()
+        if self.egress is not None:
+            await self.egress.close()
+        if self.sandbox is not None:
+            await self.sandbox.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +140,61 @@ class Handler(Protocol):
         :param key: Identifies the step, so that what it causes elsewhere is caused once.
         :raises StepFailedError: The attempt failed.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """What a waiting step waits for: a moment, something the control plane will know of, or whichever comes first.
+
+    :param until: When to look again at the latest; None: only when there is news.
+    :param awaited: Id of the thing that is waited for, e.g. a child execution; see ``ExecutionStore.watch``.
+    :param since: When the attempt began, if that is not when the step did; its time-out counts from there.
+    """
+
+    until: datetime | None = None
+    awaited: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How far a waiting step is: when it began (UTC), and which attempt this is.
+
+    :param life: How often the execution was reopened after a failure: then what failed begins anew.
+    """
+
+    key: StepKey
+    started_at: datetime
+    attempt: int = 1
+    life: int = 0
+
+    def __str__(self) -> str:
+        """Return what names this attempt, and no other, wherever it is looked at again."""
+        return f"{self.key}:{self.life}:{self.attempt}"
+
+
+@runtime_checkable
+class WaitingHandler(Protocol):
+    """The behaviour of a step type that waits for something outside, for seconds or for weeks.
+
+    Nothing is kept in memory between two looks: the second may be in another process. So all that ``poll`` causes
+    elsewhere is caused once, by the step's key and attempt.
+    """
+
+    def render(self, step: Step, scope: Scope) -> Any:
+        """Return the request; see :class:`Handler`. It is made anew before each look, from the same journal."""
+        ...
+
+    async def poll(self, request: Any, services: StepServices, waiting: Waiting, now: datetime) -> StepResult | Wake:
+        """Begin the wait if need be, and look: return the result, or what to wait for.
+
+        :raises StepFailedError: The attempt failed.
+        """
+        ...
+
+    async def abandon(self, request: Any, services: StepServices, waiting: Waiting) -> None:
+        """Take back what was begun: nobody waits for it any more. Harmless where nothing was."""
         ...
 
 

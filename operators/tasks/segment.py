@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import (
 )
 
 from operators.tasks.plan_file import PlanFile, PlanFileError
+from operators.tasks.triggers import StepTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,6 +65,7 @@ class SegmentOperator(BaseOperator):
         :raises AirflowSkipException: All of its steps were skipped.
         :raises AirflowFailException: The execution failed, or can never run; Airflow must not retry.
         :raises AirflowRescheduleException: The unit's first step is not decided yet.
+        :raises TaskDeferred: Its step waits; the trigger has the unit run again.
         :raises AirflowException: The runner broke off; an Airflow retry goes on where it stopped.
         """
         outcome = self._guarded(context)
@@ -71,6 +73,10 @@ class SegmentOperator(BaseOperator):
         if isinstance(outcome, BaseException):
             raise outcome
         self._conclude(outcome)
+
+    def resume(self, context: Context, event: object = None) -> None:
+        """Look again at what waits, after the trigger has fired."""
+        self.execute(context)
 
     def on_kill(self) -> None:
         """Cancel the run; what is journaled stays."""
@@ -102,6 +108,7 @@ class SegmentOperator(BaseOperator):
         from operators.execution.runner import run_unit, store_services
         from operators.execution.store import StoreError
         from operators.settings import runtime_settings
+        from operators.tasks.runs import run_start
 
         plan = self.plan.load()
         unit = self._unit(plan)
@@ -120,9 +127,12 @@ class SegmentOperator(BaseOperator):
                     owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
                     plan_digest=self.plan.sha256,
                     clear_number=dag_run.clear_number or 0,
+                    run_start=run_start(dag_run),
                     observer=self._log_step,
+                    parks=True,
                 )
             finally:
+                self.log.info("execution %s", store.execution_id(dag_run.run_id))
                 await services.close()
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")
@@ -153,6 +163,12 @@ class SegmentOperator(BaseOperator):
 
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
+        if outcome.wake is not None:
+            until = outcome.wake.until
+            trigger = StepTrigger(
+                outcome.execution_id, outcome.wake.awaited, None if until is None else until.timestamp()
+            )
+            self.defer(trigger=trigger, method_name="resume")
         # Airflow's rule ``one_done`` does not count skipped tasks: were all of them skipped, it would never start.
         if outcome.kind == "skipped" and not self._feeds_any:
             raise AirflowSkipException("every step of this unit was skipped")

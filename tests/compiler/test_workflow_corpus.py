@@ -27,7 +27,10 @@ def case(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("fusion", ["auto", "off"])
 def test_it_compiles(path: Path, fusion: Any) -> None:
     loaded = case(path)
-    assert set(loaded) == {"workflow", "input", "vars", "stubs", "expect"}
+    # `others` are workflows that this one's steps call.
+    assert set(loaded) - {"others"} == {"workflow", "input", "vars", "stubs", "expect"}
+    for other in loaded.get("others", []):
+        assert compile_workflow(json.dumps(other), organization="acme", fusion=fusion).plan is not None
     assert loaded["workflow"]["id"] == path.stem
     result = compile_workflow(json.dumps(loaded["workflow"]), organization="acme", fusion=fusion)
     assert result.plan is not None, result.diagnostics
@@ -37,8 +40,8 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
     assert [diagnostic.code for diagnostic in result.diagnostics] == (
         ["no_default_branch"] if path.stem == "no_branch_taken" else []
     )
-    # Every model call has a stub: the corpus runs where there is no model.
-    calls = {step.id for step in result.plan.steps if step.type == "ai_inference"}
+    # Every call has a stub: the corpus runs where there is no model and no network.
+    calls = {step.id for step in result.plan.steps if step.type in ("ai_inference", "http_request")}
     assert calls <= set(loaded["stubs"])
 
 

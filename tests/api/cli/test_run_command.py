@@ -227,7 +227,7 @@ def test_an_invalid_workflow_prints_its_diagnostics(cli: Cli, content: bytes) ->
 
 
 def test_a_type_that_is_not_available_yet(cli: Cli) -> None:
-    result = cli.run(workflow({"id": "w", "type": "wait", "config": {"seconds": 1}}))
+    result = cli.run(workflow({"id": "w", "type": "retrieve", "config": {"collection": "docs", "query": "q"}}))
     assert result.exit_code == 1
     assert {item["code"] for item in json.loads(result.stdout)["diagnostics"]} == {"unavailable_type"}
 
@@ -243,6 +243,8 @@ class TestProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # As a terminal starts it: a shell starts background jobs with SIGINT ignored, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def test_a_real_provider_over_http(self, cli: Cli) -> None:

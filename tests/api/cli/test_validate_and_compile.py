@@ -37,11 +37,11 @@ def broken(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def waiting(tmp_path: Path) -> Path:
+def unavailable(tmp_path: Path) -> Path:
     """A workflow with a type that is not available yet."""
-    task = {"id": "a", "type": "wait", "config": {"seconds": 1}}
+    task = {"id": "a", "type": "retrieve", "config": {"collection": "docs", "query": "q"}}
     body = {"id": "w", "name": "W", "version": "1", "trigger": {"type": "manual"}, "tasks": [task]}
-    path = tmp_path / "waiting.json"
+    path = tmp_path / "unavailable.json"
     path.write_text(json.dumps(body))
     return path
 
@@ -63,8 +63,8 @@ class TestValidate:
         assert [found["code"] for found in diagnostics(result)] == ["unknown_task"] * 3
         assert set(diagnostics(result)[0]) == {"severity", "code", "message", "path", "task_id", "suggestion"}
 
-    def test_warnings_are_no_errors(self, waiting: Path) -> None:
-        result = run("validate", waiting, "--format", "json")
+    def test_warnings_are_no_errors(self, unavailable: Path) -> None:
+        result = run("validate", unavailable, "--format", "json")
         assert result.exit_code == 0
         assert [(found["severity"], found["code"]) for found in diagnostics(result)] == [
             ("warning", "unavailable_type")
@@ -128,8 +128,8 @@ class TestCompile:
         assert (printed["files"], printed["digest"], len(printed["diagnostics"])) == ([], None, 3)
         assert not out.exists()
 
-    def test_what_is_not_available_is_an_error(self, waiting: Path, tmp_path: Path) -> None:
-        result = run("compile", waiting, "--org", "acme", "--out", tmp_path / "out")
+    def test_what_is_not_available_is_an_error(self, unavailable: Path, tmp_path: Path) -> None:
+        result = run("compile", unavailable, "--org", "acme", "--out", tmp_path / "out")
         assert result.exit_code == 1
         assert [(found["severity"], found["code"]) for found in diagnostics(result)] == [("error", "unavailable_type")]
 

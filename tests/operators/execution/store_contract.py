@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from operators.execution.records import (
     Journaling,
     LeaseGrant,
     LeaseRequest,
+    News,
     Settling,
     StepError,
     StepRecord,
@@ -184,6 +186,52 @@ class StoreContract:
         state = await world.store.settle(execution_id, settling(grant))
         assert state.steps["a"].status == "success"
         assert "b" not in state.steps or state.steps["b"].status == "running"
+
+    async def test_a_waiting_step_is_remembered(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        began = datetime(2026, 5, 1, 12, tzinfo=UTC)
+        waiting = record(status="running", attempts=2, started_at=began)
+        await world.store.journal(execution_id, Journaling(unit="all", token=grant.token, steps=[waiting]))
+        await world.store.settle(execution_id, Settling(unit="all", token=grant.token))
+        again = await world.store.lease(execution_id, request("two"))
+        assert again.steps["a"] == waiting
+        await world.store.journal(execution_id, Journaling(unit="all", token=again.token, running=["a"]))
+        last = await world.store.lease(execution_id, request("two"))
+        assert last.steps["a"] == waiting
+
+    async def test_the_end_decides_what_becomes_of_a_waiting_step(self, world: World) -> None:
+        plan = plan_of(step("a"), step("b"))
+        execution_id = await world.accept(plan)
+        grant = await world.store.lease(execution_id, request(plan=plan))
+        waiting = record(status="running", attempts=1, started_at=datetime(2026, 5, 1, tzinfo=UTC))
+        done = record("b")
+        entry = Journaling(unit="all", token=grant.token, steps=[waiting, done])
+        await world.store.journal(execution_id, entry)
+        left = [record(status="cancelled"), record("b", status="cancelled")]
+        finish = Finish(unit="all", token=grant.token, status="failed", steps=left)
+        await world.store.finish(execution_id, finish)
+        reopened = await world.store.lease(execution_id, request(plan=plan, clear_number=1))
+        assert set(reopened.steps) == {"b"}, "a result stays, a wait does not"
+
+    async def test_who_watches_hears_of_a_failure(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        watch = asyncio.create_task(world.store.watch(execution_id, None))
+        await world.store.journal(execution_id, Journaling(unit="all", token=grant.token, halt=True))
+        assert await asyncio.wait_for(watch, 15) == News(halted=True)
+        assert await world.store.watch(execution_id, None) == News(halted=True), "also who comes later"
+
+    async def test_who_watches_hears_of_what_is_awaited(self, world: World) -> None:
+        waiting, other = await world.accept(PLAN), await world.accept(PLAN)
+        grant = await world.store.lease(other, request())
+        watch = asyncio.create_task(world.store.watch(waiting, other))
+        await world.store.finish(other, Finish(unit="all", token=grant.token, status="success"))
+        assert await asyncio.wait_for(watch, 15) == News(done=True)
+
+    async def test_an_unknown_execution_cannot_be_watched(self, world: World) -> None:
+        with pytest.raises(RejectedError):
+            await world.store.watch("0" * 8 + "-0000-7000-8000-" + "0" * 12, None)
 
     async def test_settle_frees_the_unit_and_names_the_others_at_work(self, world: World) -> None:
         execution_id = await world.accept(PLAN)

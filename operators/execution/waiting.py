@@ -1,0 +1,65 @@
+"""How the runner lets a step wait: in this process, or by giving the process back until there is news."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+from operators.execution.clock import Clock
+from operators.execution.patience import patiently
+from operators.execution.store import ExecutionStore
+from operators.steps.base import Wake
+
+Wait = Callable[[Wake], Awaitable[None]]
+"""Waits for what a step needs; returns when it is worth another look."""
+
+
+class ParkedError(Exception):
+    """The step waits, and nobody holds a process for it: the unit ends here and is run again at ``wake``."""
+
+    def __init__(self, wake: Wake) -> None:
+        super().__init__("the step waits")
+        self.wake = wake
+
+
+class HaltedWhileWaitingError(Exception):
+    """The execution failed or was cancelled elsewhere; what waits then waits no longer."""
+
+
+async def park(wake: Wake) -> None:
+    """Give the process back.
+
+    :raises ParkedError: Always.
+    """
+    raise ParkedError(wake)
+
+
+def hold(store: ExecutionStore, execution_id: str, clock: Clock) -> Wait:
+    """Return a wait that stays in this process."""
+
+    async def wait(wake: Wake) -> None:
+        watch = asyncio.create_task(patiently(lambda: store.watch(execution_id, wake.awaited), clock))
+        tasks: list[asyncio.Task[object]] = [watch]
+        if wake.until is not None:
+            tasks.append(asyncio.create_task(clock.sleep(max(0.0, (wake.until - clock.now()).total_seconds()))))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if watch.done() and watch.result().halted:
+                raise HaltedWhileWaitingError
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    return wait
+
+
+def earliest(*moments: datetime | None) -> datetime | None:
+    """Return the first of some moments; None stands for never."""
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def after(moment: datetime, seconds: float | None) -> datetime | None:
+    """Return the moment some seconds later; None for no limit."""
+    return None if seconds is None else moment + timedelta(seconds=seconds)

@@ -1,0 +1,63 @@
+"""The Airflow trigger that waits for a parked unit, so that no worker does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+AWAY_SECONDS = 2.0
+"""How long to wait where the control plane does not answer."""
+
+
+class StepTrigger(BaseTrigger):
+    """Fires when a waiting step of an execution is worth another look.
+
+    It holds ids and a moment, nothing of a tenant; what happened the operator asks the control plane. Firing too often
+    is harmless.
+
+    :param execution_id: The execution.
+    :param awaited: Id of what the step waits for besides the execution's end, e.g. a child execution.
+    :param until: When to fire at the latest, in seconds since 1970; None for no limit.
+    """
+
+    def __init__(self, execution_id: str, awaited: str | None = None, until: float | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
+        self.execution_id = execution_id
+        self.awaited = awaited
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of the trigger."""
+        arguments = {"execution_id": self.execution_id, "awaited": self.awaited, "until": self.until}
+        return "operators.tasks.triggers.StepTrigger", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire once."""
+        left = None if self.until is None else max(0.0, self.until - time.time())
+        try:
+            async with asyncio.timeout(left):
+                await self._news()
+        except TimeoutError:
+            pass
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # untyped in Airflow
+
+    async def _news(self) -> None:
+        from operators.execution.http import HttpStore
+        from operators.execution.store import RejectedError, StoreError
+        from operators.settings import runtime_settings
+
+        async with HttpStore(runtime_settings()) as store:
+            while True:
+                try:
+                    news = await store.watch(self.execution_id, self.awaited)
+                except RejectedError:
+                    return  # The operator will hear the same, and say it.
+                except StoreError:
+                    await asyncio.sleep(AWAY_SECONDS)
+                else:
+                    if news.halted or news.done:
+                        return

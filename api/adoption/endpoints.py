@@ -28,6 +28,6 @@ async def get_run(
     workflow_id: str, run_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> AdoptedRunView:
     """Return the execution of a run by Airflow's run id; 404 until the run's first task has begun."""
-    service = AdoptionService(session, caller.organization_id, plans)
+    service = AdoptionService(session, caller.organization_id, settings, plans)
     execution_id = await service.execution_of(workflow_id, run_id)
     return AdoptedRunView(execution_id=execution_id, url=f"{settings.public_url}/api/v1/executions/{execution_id}")

@@ -11,11 +11,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.adoption.repository import AdoptedRunRepository
+from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository
 from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository
 from api.problems import Problem, not_found
 from api.runtime.repository import JournalRepository
+from api.settings import Settings
 from api.workflows.plans import LoadedPlan, PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from compiler.crons import last_due
@@ -36,7 +38,9 @@ class Beginning:
     error: dict[str, str] | None = None
 
 
-async def adopt(session: AsyncSession, run_id: str, request: LeaseRequest, plans: PlanCache) -> UUID:
+async def adopt(
+    session: AsyncSession, run_id: str, request: LeaseRequest, settings: Settings, plans: PlanCache
+) -> UUID:
     """Return the execution of a run that was started in Airflow; make it at the first call.
 
     Where the input breaks the schema the new execution has failed already. Commit before the lease is asked for: that
@@ -48,13 +52,14 @@ async def adopt(session: AsyncSession, run_id: str, request: LeaseRequest, plans
     organization_id = await OrganizationRepository(session).find(request.organization)
     if request.run is None or organization_id is None or not (run_id.isprintable() and len(run_id) <= MAX_RUN_ID):
         raise not_found("execution", run_id[:MAX_RUN_ID])
-    return await AdoptionService(session, organization_id, plans).adopt(run_id, request, request.run)
+    return await AdoptionService(session, organization_id, settings, plans).adopt(run_id, request, request.run)
 
 
 class AdoptionService:
     """Adopted runs of one organisation."""
 
-    def __init__(self, session: AsyncSession, organization_id: UUID, plans: PlanCache) -> None:
+    def __init__(self, session: AsyncSession, organization_id: UUID, settings: Settings, plans: PlanCache) -> None:
+        self._acceptance = Acceptance(session, organization_id, settings, plans)
         self._session = session
         self._organization_id = organization_id
         self._plans = plans
@@ -96,16 +101,21 @@ class AdoptionService:
     async def _make(self, version: PublishedVersion, run_id: str, request: LeaseRequest, run: RunStart) -> UUID:
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
         beginning = await self._beginning(loaded, version.agent_id, run)
-        execution_id = await self._executions.add(
-            version, input=beginning.input, trigger=beginning.trigger, timeout_seconds=loaded.plan.timeout_seconds
+        execution_id = await self._acceptance.accept_run(
+            version, loaded.plan, input=beginning.input, trigger=beginning.trigger
         )
         await self._runs.add(version.dag_id, run_id, execution_id, request.clear_number)
         if beginning.error is not None:
-            await self._executions.fail(execution_id, beginning.error)
-            cancelled = [StepRecord(id=step.id, status="cancelled") for step in loaded.plan.steps]
-            journal = JournalRepository(self._session, self._organization_id, execution_id)
-            await journal.write(0, cancelled, replace=False)
+            await self._refuse(execution_id, loaded.plan, beginning.error)
         return execution_id
+
+    async def _refuse(self, execution_id: UUID, plan: Plan, error: dict[str, str]) -> None:
+        """End an execution that cannot begin; as of any other that fails, its error workflow hears of it."""
+        cancelled = [StepRecord(id=step.id, status="cancelled") for step in plan.steps]
+        await JournalRepository(self._session, self._organization_id, execution_id).write(0, cancelled, replace=False)
+        row = await self._executions.lock(execution_id)
+        assert row is not None, "it was just stored"
+        await self._acceptance.ending().end(row, "failed", error=error)
 
     async def beginning(self, agent_id: UUID, request: LeaseRequest) -> Beginning | None:
         """Look anew at what a refused run begins with; None where that cannot be told."""

@@ -56,12 +56,21 @@ class Acceptance:
         existing = await self._settle_conflict(version, loaded.plan, key)
         if existing is not None:
             return existing
-        limit = loaded.plan.concurrency.limit if loaded.plan.concurrency else None
-        new = NewExecution(input, trigger, loaded.plan.timeout_seconds, limit, key, origin)
-        execution_id = await self._executions.add(version, new)
+        execution_id = await self._executions.add(version, _new(loaded.plan, input, trigger, key, origin))
         await self._executions.add_to_outbox(execution_id, version)
         await notifications.notify(self._session, notifications.OUTBOX)
         return self._answer(execution_id, "pending", version)
+
+    async def accept_run(self, version: PublishedVersion, plan: Plan, *, input: Any, trigger: Any) -> UUID:
+        """Store an execution of a run that Airflow has begun already; return its id.
+
+        It cannot be made to wait any more, but it takes up a place of ``settings.concurrency``.
+        """
+        try:
+            key = concurrency_key(plan, input, trigger)
+        except Problem:
+            key = ""
+        return await self._executions.add(version, _new(plan, input, trigger, key, _FRESH))
 
     async def _settle_conflict(self, version: PublishedVersion, plan: Plan, key: str) -> ExecutionAccepted | None:
         """Do what ``conflict`` asks for where the limit is reached; return the execution to answer instead."""
@@ -108,6 +117,11 @@ class Acceptance:
             url=f"{self._settings.public_url}/api/v1/executions/{execution_id}",
             existing=existing,
         )
+
+
+def _new(plan: Plan, input: Any, trigger: Any, key: str, origin: Origin) -> NewExecution:
+    limit = plan.concurrency.limit if plan.concurrency else None
+    return NewExecution(input, trigger, plan.timeout_seconds, limit, key, origin)
 
 
 def concurrency_key(plan: Plan, input: Any, trigger: Any) -> str:

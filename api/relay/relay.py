@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.adoption.repository import AdoptedRunRepository
 from api.database import Database
 from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
@@ -135,8 +136,9 @@ class Relay:
             await self._ending(session, entry.organization_id).cancel(row)
             if row.status not in ENDED:
                 return _Trouble("the runners are still at work", self._settings.relay_unreachable_seconds)
+            adopted = await AdoptedRunRepository(session, entry.organization_id).run_id_of(entry.execution_id)
         try:
-            await self._airflow.stop_run(entry.dag_id, str(entry.execution_id))
+            await self._airflow.stop_run(entry.dag_id, adopted or str(entry.execution_id))
         except AirflowAwayError as error:
             return _Trouble(str(error), self._settings.relay_unreachable_seconds)
         except AirflowRefusedError as error:

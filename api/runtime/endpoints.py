@@ -60,7 +60,7 @@ async def lease_unit(
         service = await RuntimeService.find(session, execution_id, settings, plans)
         if service is not None:
             return await service.lease(body)
-        adopted = await adopt(session, execution_id, body, plans)
+        adopted = await adopt(session, execution_id, body, settings, plans)
     # Of its own, so that a refused lease leaves the adoption as it is.
     async with database.transaction() as session:
         return await (await RuntimeService.open(session, adopted, settings, plans)).lease(body)

@@ -117,7 +117,7 @@ class RuntimeService:
 
         :raises Problem: 410, where it is still refused.
         """
-        adoption = AdoptionService(self._session, self._row.organization_id, self._plans)
+        adoption = AdoptionService(self._session, self._row.organization_id, self._settings, self._plans)
         beginning = await adoption.beginning(self._row.agent_id, request)
         if beginning is None or beginning.error is not None:
             raise self._ended()

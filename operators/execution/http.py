@@ -110,7 +110,7 @@ class HttpStore:
 
     async def watch(self, execution_id: str, awaited: str | None) -> News:
         """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``WATCH_SECONDS``."""
-        path = f"/executions/{_segment(execution_id)}/watch?wait={WATCH_SECONDS}s"
+        path = f"{self._path(execution_id)}/watch?wait={WATCH_SECONDS}s"
         path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
 
@@ -120,7 +120,7 @@ class HttpStore:
 
     async def cancel_child(self, execution_id: str, child_id: str) -> None:
         """Cancel a child; see ``ExecutionStore``."""
-        path = f"/executions/{_segment(execution_id)}/children/{_segment(child_id)}"
+        path = f"{self._path(execution_id)}/children/{_segment(child_id)}"
         response = await self._request("DELETE", path)
         if not response.is_success:
             raise _error(response, execution_id=execution_id, unit="")

@@ -53,7 +53,8 @@ def test_it_covers_the_format() -> None:
     plans = [plan_of(case(path)["workflow"]) for path in FILES]
     steps = [step for plan in plans for step in every_step(plan.steps)]
     # A type or a trigger that becomes available must come into the corpus.
-    assert {step.type for step in steps} == {name for name, kind in STEP_TYPES.items() if kind.available}
+    in_process = {name for name, kind in STEP_TYPES.items() if kind.available} - {"container"}
+    assert {step.type for step in steps} == in_process
     assert {trigger.type for plan in plans for trigger in plan.triggers} == {
         name for name, kind in TRIGGER_TYPES.items() if kind.available
     }

@@ -23,8 +23,7 @@ def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, to
     cancelled.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    complete = not left and all(record.status != "cancelled" for record in journal.values())
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=complete)
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=_is_complete(flow, journal))
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
 
 

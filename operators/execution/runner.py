@@ -292,9 +292,17 @@ class _UnitRun:
         known = self._grant.steps.get(journal_id)
         begun = known if known is not None and known.status == "running" and known.started_at is not None else None
         key = StepKey(self._execution_id, self._grant.epoch, journal_id)
-        parts = (step, key, self._services, self._clock, self._stubs)
-        how = {"wait": self._wait, "life": self._grant.clear_number, "begun": begun}
-        return MapRun(*parts, host=self._host, **how) if step.body else StepRun(*parts, **how)
+        make = partial(MapRun, host=self._host) if step.body else StepRun
+        return make(
+            step,
+            key,
+            self._services,
+            self._clock,
+            self._stubs,
+            wait=self._wait,
+            life=self._grant.clear_number,
+            begun=begun,
+        )
 
     def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
         records = [self._progress.journal[step_id] for step_id in step_ids]

@@ -24,6 +24,7 @@ from operators.sandbox import python_step
 from operators.sandbox.confinement import (
     SCRATCH,
     Confinement,
+    be_killed_first,
     become,
     enter_namespaces,
     hide_from_steps,
@@ -178,6 +179,7 @@ class Keeper:
             os.umask(0o077)
             os.environ.clear()
             sys.argv = [""]
+            be_killed_first()
             limit(
                 cpu_seconds=request["cpu_seconds"],
                 memory=request["memory"],

@@ -111,6 +111,10 @@ class TestResources:
         assert (error.code, error.retryable) == ("timeout", True)
         assert await still_works(sandbox)
 
+    @needs_root
+    async def test_the_kernel_takes_steps_first(self, sandbox: Sandbox) -> None:
+        assert await sandbox.run(job("return open('/proc/self/oom_score_adj').read()")) == "1000\n"
+
 
 class TestNothingIsLeft:
     async def test_orphaned_grandchildren(self, sandbox: Sandbox) -> None:

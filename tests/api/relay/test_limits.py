@@ -201,6 +201,23 @@ class TestStop:
             await until(self.nothing_left(control_plane))
         assert airflow.states[execution_id] == "success"
 
+    async def test_one_that_came_to_its_own_end_is_left_alone(
+        self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub
+    ) -> None:
+        digest = (await control_plane.publish())["digest"]
+        airflow.publish(DAG_ID, digest)
+        async with relaying(control_plane, relay_settings, airflow):
+            execution_id = await control_plane.execute()
+            await until(self.nothing_left(control_plane))
+            grant = await control_plane.lease(execution_id, digest)
+            await control_plane.api.post(f"/api/v1/executions/{execution_id}/cancel")
+            body = {"unit": "segment.hello", "token": grant["token"], "status": "success"}
+            await control_plane.call(execution_id, "finish", body)
+            await rows(control_plane, "UPDATE outbox SET available_at = now()")
+            await rows(control_plane, "SELECT pg_notify('agent_factory_outbox', '')")
+            await until(self.nothing_left(control_plane))
+        assert execution_id not in airflow.states
+
     async def test_runners_that_never_come_back(
         self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub
     ) -> None:

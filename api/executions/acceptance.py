@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.executions.ending import Ending
-from api.executions.repository import ExecutionRepository, NewExecution, Origin, Unfinished
+from api.executions.repository import FRESH, ExecutionRepository, Origin, Unfinished
 from api.executions.schemas import ExecutionAccepted
 from api.problems import Problem, not_found
 from api.settings import Settings
@@ -24,8 +24,6 @@ MAX_DEPTH = 16
 MAX_KEY = 500
 """Longer keys are kept as their digest: PostgreSQL indexes no longer texts."""
 
-_FRESH = Origin()
-
 
 class Acceptance:
     """Accepts executions of one organisation. Everything happens in the session's transaction."""
@@ -38,7 +36,7 @@ class Acceptance:
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
 
-    async def accept(self, workflow_id: str, *, input: Any, trigger: Any, origin: Origin = _FRESH) -> ExecutionAccepted:
+    async def accept(self, workflow_id: str, *, input: Any, trigger: Any, origin: Origin = FRESH) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told; or answer the existing one, where
         ``settings.conflict`` says so. Nothing is written where it raises.
 
@@ -58,8 +56,15 @@ class Acceptance:
         if existing is not None:
             return existing
         limit = loaded.plan.concurrency.limit if loaded.plan.concurrency else None
-        new = NewExecution(input, trigger, loaded.plan.timeout_seconds, limit, key, origin)
-        execution_id = await self._executions.add(version, new)
+        execution_id = await self._executions.add(
+            version,
+            input=input,
+            trigger=trigger,
+            timeout_seconds=loaded.plan.timeout_seconds,
+            limit=limit,
+            key=key,
+            origin=origin,
+        )
         await self._executions.add_to_outbox(execution_id, version)
         await notifications.notify(self._session, notifications.OUTBOX)
         return self._answer(execution_id, "pending", version)

@@ -88,6 +88,19 @@ class TestConcurrency:
                 await asyncio.sleep(0.01)
         assert (first, await task, await second()) == (accepted[:2], accepted[2:3], [])
 
+    async def test_an_execution_that_is_being_cancelled_is_left_for_the_next_round(
+        self, control_plane: ControlPlane, airflow: AirflowStub
+    ) -> None:
+        await publish(control_plane, airflow, limit=2)
+        first, second = [await control_plane.execute() for _ in range(2)]
+        async with control_plane.database.transaction() as session:
+            await session.execute(text("SELECT 1 FROM workflow_executions WHERE id = :id FOR UPDATE"), {"id": first})
+            async with control_plane.database.transaction() as other:
+                taken = await take_entries(other, 2, 60)
+        assert [str(entry.execution_id) for entry in taken] == [second]
+        async with control_plane.database.transaction() as session:
+            assert [str(entry.execution_id) for entry in await take_entries(session, 2, 60)] == [first]
+
     async def test_each_key_by_itself(
         self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub
     ) -> None:

@@ -171,8 +171,16 @@ def describe_execution(execution: dict[str, Any]) -> list[str]:
     for step in execution["steps"]:
         error = f"  {_error(step['error'])}" if step["error"] else ""
         lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{error}")
+    if execution["error_workflow"]:
+        lines.append(f"  error workflow {_handling(execution['error_workflow'])}")
     lines.append(f"  Airflow: {execution['airflow_url']}")
     return lines
+
+
+def _handling(handling: dict[str, Any]) -> str:
+    if handling["problem"] is None:
+        return f"{handling['workflow_id']}: execution {handling['execution_id']}"
+    return f"{handling['workflow_id']} was not started: {_error(handling['problem'])}"
 
 
 def _error(error: dict[str, Any]) -> str:

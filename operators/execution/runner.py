@@ -327,7 +327,7 @@ class _UnitRun:
         self._stopped = self._stopped or state.halted
         if state.cancelled and not self._cancelled:
             self._cancelled = True
-            if self._limit is not None:
+            if self._limit is not None and not self._limit.expired():
                 # As if the time were up: that ends every step of the unit at its next wait.
                 self._limit.reschedule(asyncio.get_running_loop().time())
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from api.cli.main import main
 from tests.api.control_plane import UNIT, ControlPlane, workflow
+from tests.api.executions.test_cancel_endpoint import failed
 
 pytestmark = pytest.mark.platform
 
@@ -113,6 +114,11 @@ class TestShow:
         execution_id = await control_plane.execute()
         result = await run("executions", "show", execution_id, "--format", "json")
         assert json.loads(result.stdout) == await control_plane.show(execution_id)
+
+    async def test_error_workflow(self, server: str, control_plane: ControlPlane) -> None:
+        execution_id = await failed(control_plane, settings={"error_workflow": "mourn"})
+        shown = (await run("executions", "show", execution_id)).stdout
+        assert "  error workflow mourn was not started: not_found: There is no published workflow 'mourn'." in shown
 
     async def test_unknown(self, server: str) -> None:
         result = await run("executions", "show", "a/b")

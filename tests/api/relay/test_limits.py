@@ -88,6 +88,19 @@ class TestConcurrency:
                 await asyncio.sleep(0.01)
         assert (first, await task, await second()) == (accepted[:2], accepted[2:3], [])
 
+    async def test_an_execution_that_is_being_cancelled_is_left_for_the_next_round(
+        self, control_plane: ControlPlane, airflow: AirflowStub
+    ) -> None:
+        await publish(control_plane, airflow, limit=2)
+        first, second = [await control_plane.execute() for _ in range(2)]
+        async with control_plane.database.transaction() as session:
+            await session.execute(text("SELECT 1 FROM workflow_executions WHERE id = :id FOR UPDATE"), {"id": first})
+            async with control_plane.database.transaction() as other:
+                taken = await take_entries(other, 2, 60)
+        assert [str(entry.execution_id) for entry in taken] == [second]
+        async with control_plane.database.transaction() as session:
+            assert [str(entry.execution_id) for entry in await take_entries(session, 2, 60)] == [first]
+
     async def test_each_key_by_itself(
         self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub
     ) -> None:
@@ -200,6 +213,23 @@ class TestStop:
             await control_plane.api.post(f"/api/v1/executions/{execution_id}/cancel")
             await until(self.nothing_left(control_plane))
         assert airflow.states[execution_id] == "success"
+
+    async def test_one_that_came_to_its_own_end_is_left_alone(
+        self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub
+    ) -> None:
+        digest = (await control_plane.publish())["digest"]
+        airflow.publish(DAG_ID, digest)
+        async with relaying(control_plane, relay_settings, airflow):
+            execution_id = await control_plane.execute()
+            await until(self.nothing_left(control_plane))
+            grant = await control_plane.lease(execution_id, digest)
+            await control_plane.api.post(f"/api/v1/executions/{execution_id}/cancel")
+            body = {"unit": "segment.hello", "token": grant["token"], "status": "success"}
+            await control_plane.call(execution_id, "finish", body)
+            await rows(control_plane, "UPDATE outbox SET available_at = now()")
+            await rows(control_plane, "SELECT pg_notify('agent_factory_outbox', '')")
+            await until(self.nothing_left(control_plane))
+        assert execution_id not in airflow.states
 
     async def test_runners_that_never_come_back(
         self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub

@@ -81,7 +81,7 @@ class AirflowClient:
         :raises AirflowAwayError: Airflow does not answer.
         :raises AirflowRefusedError: It refuses.
         """
-        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(execution_id, safe="")}"
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(execution_id, safe='')}"
         response = await self._request("GET", path)
         if response.is_success and response.json().get("state") not in ("success", "failed"):
             response = await self._request("PATCH", path, json={"state": "failed"})

@@ -63,7 +63,7 @@ class StepRun:
         self._services = services
         self._clock = clock
         self._stubs = stubs
-        self._wait = wait
+        self.wait = wait
         self._life = life
         self._began = 0.0
 
@@ -151,7 +151,7 @@ class StepRun:
                 limit = after(seen.since or waiting.started_at, self.step.timeout_seconds)
                 if limit is not None and now >= limit:
                     raise self._too_long()
-                await self._wait(replace(seen, until=earliest(seen.until, limit)))
+                await self.wait(replace(seen, until=earliest(seen.until, limit)))
         except ParkedError:
             raise
         except BaseException:

@@ -28,7 +28,10 @@ def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, to
 
 
 def _is_complete(flow: Flow, journal: Journal) -> bool:
-    """Tell whether every step ran to its end or was skipped. One that a time-out cut off is decided, but did not."""
+    """Tell whether every step ran to its end or was skipped. One that was cut off is decided, but did not.
+
+    What was cut off in the body of a map is the map's affair.
+    """
     return all(step_id in journal and journal[step_id].status in RUN_TO_END for step_id in flow.steps)
 
 

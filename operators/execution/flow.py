@@ -237,6 +237,11 @@ def is_decided(record: StepRecord | None) -> bool:
     return record is not None and record.status in DECIDED
 
 
+def is_waiting(record: StepRecord | None) -> bool:
+    """Tell whether a step gave its process back while it waits: it is run again, and goes on where it was."""
+    return record is not None and record.status == "running" and record.started_at is not None
+
+
 def _chosen(output: JsonValue) -> JsonValue:
     """Return the step id a conditional's output chose, or None."""
     return output.get("branch") if isinstance(output, dict) else None

@@ -3,13 +3,17 @@
 Inside of an item the steps are as parallel as the edges allow, by the same verdicts as outside. Each result is
 journaled under ``map[index].step`` before its successors start, so that after a crash no step of a body is called
 twice.
+
+A body may wait. Where nobody holds a process for that, the map gives its own back once nothing in it runs; when it runs
+again, what waited goes on first.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import ChainMap
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections import ChainMap, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from datetime import datetime
 from typing import Any, cast
 
 from pydantic import JsonValue
@@ -18,17 +22,19 @@ from compiler.expressions import EvaluationError
 from compiler.plan import Step
 from operators.execution.attempts import StepRun, internal_error
 from operators.execution.bodies import body_prefix, records_by_item
-from operators.execution.flow import Progress, StepFlow
+from operators.execution.flow import Progress, StepFlow, is_waiting
 from operators.execution.groups import root_cause
 from operators.execution.records import StepError, StepRecord
 from operators.execution.scope import PENDING, enter
 from operators.execution.store import StoreError
-from operators.execution.waiting import HaltedWhileWaitingError
-from operators.steps.base import Scope, StepFailedError, StepResult
+from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest
+from operators.steps.base import StepFailedError, StepResult, Wake
 from operators.steps.map import Items, item_result
 
 LASTING = ("success", "failed", "skipped")
 """What of an item's journal counts when its map runs again. What was cut off or cancelled then runs after all."""
+LOOK_AGAIN_SECONDS = 5.0
+"""How long a map that waits for several things at most sleeps: it is told of one of them only."""
 
 
 class Host:
@@ -67,9 +73,14 @@ class Host:
         records = self._items.get(prefix, {})
         return {name: record for name, record in records.items() if record.status in LASTING}
 
+    def waiting(self, prefix: str) -> frozenset[str]:
+        """Return the item's steps that waited when the map gave its process back."""
+        return frozenset(name for name, record in self._items.get(prefix, {}).items() if is_waiting(record))
 
-class _HaltedError(Exception):
-    """The execution came to its end elsewhere while items were left."""
+
+async def _give_up(wake: Wake) -> None:
+    """Wait no longer: the step takes back what it has begun."""
+    raise HaltedWhileWaitingError
 
 
 class MapRun(StepRun):
@@ -81,26 +92,16 @@ class MapRun(StepRun):
         self._flow = host.flow(self.step)
         self._begun: dict[int, _Item] = {}
         self._errors: dict[int, StepError] = {}
-        self._halted = False
-
-    async def run(self, scope: Scope) -> None:
-        """Bring the record to its final status: ``cancelled`` where the execution's end came first."""
-        try:
-            await super().run(scope)
-        except _HaltedError:
-            self.close("cancelled")
+        self.out_of_time = False
+        self.halted = False
 
     def cut_off(self) -> list[StepRecord]:
         """Close what runs, and decide what will never run; return the records."""
         return [record for item in self._begun.values() for record in item.cut_off()]
 
     def may_start(self) -> bool:
-        """Tell whether a step of the body may start now."""
-        return not self._halted and not self._host.stopped() and not (self._errors and self._fails_fast)
-
-    def halt(self) -> None:
-        """Start nothing more: a waiting step of the body heard of the execution's end."""
-        self._halted = True
+        """Tell whether a step of the body may start now; what has waited goes on in any case."""
+        return not (self._host.stopped() or self.halted or self.out_of_time or (self._errors and self._fails_fast))
 
     @property
     def _fails_fast(self) -> bool:
@@ -111,39 +112,70 @@ class MapRun(StepRun):
             return await super()._attempt(handler, request)
         try:
             return StepResult(await self._in_time(request))
-        except (StepFailedError, StoreError, _HaltedError):
+        except (StepFailedError, StoreError, ParkedError, HaltedWhileWaitingError):
             raise
         except Exception as error:
             raise internal_error(error) from None
 
+    def _deadline(self) -> datetime | None:
+        assert self.record.started_at is not None, "a step that runs has begun"
+        return after(self.record.started_at, self.step.timeout_seconds)
+
     async def _in_time(self, items: Items) -> list[JsonValue]:
-        limit = self.step.timeout_seconds
+        deadline = self._deadline()
+        left = None if deadline is None else (deadline - self._clock.now()).total_seconds()
+        # It may be over since the map gave its process back: then the bodies only take back what they have begun.
+        self.out_of_time = left is not None and left <= 0
         try:
-            async with asyncio.timeout(limit) as timer:
-                return await self._results(items)
+            async with asyncio.timeout(None if self.out_of_time else left) as timer:
+                results = await self._results(items)
         except TimeoutError:
             if not timer.expired():
                 raise
+            self.out_of_time = True
+            results = []
+        if self.out_of_time:
             await self._host.write(self.cut_off())
-            raise StepFailedError("timeout", f"the map took longer than {limit:g} s", retryable=False) from None
+            limit = self.step.timeout_seconds
+            raise StepFailedError("timeout", f"the map took longer than {limit:g} s", retryable=False)
+        return results
 
     async def _results(self, items: Items) -> list[JsonValue]:
-        results: list[JsonValue] = [None] * len(items.values)
-        self._errors |= self._known_errors(len(items.values))
-        todo = iter(range(len(items.values)))
-        workers = min(cast(int, self.step.config["concurrency"]), len(items.values))
+        count = len(items.values)
+        results: list[JsonValue] = [None] * count
+        self._errors |= self._known_errors(count)
+        waited = [index for index in range(count) if self._host.waiting(body_prefix(self.record.id, index))]
+        todo = deque([*waited, *sorted(set(range(count)).difference(waited))])
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._work(todo, items, results))
+                for _ in range(min(cast(int, self.step.config["concurrency"]), count)):
+                    group.create_task(self._work(todo, frozenset(waited), items, results))
         except BaseExceptionGroup as errors:
             raise root_cause(errors) from None
+        if self.out_of_time:
+            return results
+        self._wait_for_items()
         if self._errors and self._fails_fast:
             error = self._errors[min(self._errors)]
             raise StepFailedError(error.code, error.message, retryable=False)
-        if self._begun or next(todo, None) is not None:
-            raise _HaltedError
+        if self._begun or todo:
+            # Items are left, and the execution came to its end elsewhere.
+            raise HaltedWhileWaitingError
         return results
+
+    def _wait_for_items(self) -> None:
+        """Give the process back if an item waits.
+
+        :raises ParkedError: One does.
+        """
+        wakes = [wake for item in self._begun.values() for wake in item.wakes]
+        if not wakes:
+            return
+        awaited = sorted({wake.awaited for wake in wakes if wake.awaited is not None})
+        moments = [wake.until for wake in wakes]
+        if len(awaited) > 1:
+            moments.append(after(self._clock.now(), LOOK_AGAIN_SECONDS))
+        raise ParkedError(Wake(until=earliest(*moments, self._deadline()), awaited=awaited[0] if awaited else None))
 
     def _known_errors(self, count: int) -> dict[int, StepError]:
         """Return the failures that an earlier run has journaled: they still stop a map that fails at the first."""
@@ -155,22 +187,20 @@ class MapRun(StepRun):
                 errors[index] = step_error(prefix, failed[0])
         return errors
 
-    async def _work(self, todo: Iterator[int], items: Items, results: list[JsonValue]) -> None:
+    async def _work(self, todo: deque[int], waited: frozenset[int], items: Items, results: list[JsonValue]) -> None:
         """Run one item after the other."""
-        while self.may_start():
-            index = next(todo, None)
-            if index is None:
-                return
+        while todo and (self.may_start() or todo[0] in waited):
+            index = todo.popleft()
             item = _Item(self, self._host, self._flow, index, self._scope(items, index))
             self._begun[index] = item
             await item.run()
             if item.error is not None:
                 self._errors[index] = item.error
-            elif not item.complete:
-                # It stays among the begun: the map has no result.
-                return
-            else:
+            elif item.complete:
                 results[index] = item.result
+            else:
+                # It stays among the begun, and keeps its place: the map has no result yet.
+                return
             del self._begun[index]
 
     def _scope(self, items: Items, index: int) -> MutableMapping[str, Any]:
@@ -195,22 +225,25 @@ class _Item:
         known = host.journaled(self._prefix)
         self._progress = Progress(flow, known)
         self._running: dict[str, StepRun] = {}
+        self._waited = host.waiting(self._prefix)
         self._failed = bool(flow.unhandled(known))
         for record in known.values():
             enter(scope, record)
         self.result: JsonValue = None
         self.error: StepError | None = None
         self.complete = False
+        self.wakes: list[Wake] = []
 
     async def run(self) -> None:
-        """Bring the item to its end: a result, an error, or neither where nothing may start any more."""
+        """Bring the item to its end: a result, an error, or neither where it waits or nothing may start any more."""
         async with asyncio.TaskGroup() as group:
             advance = self._progress.open()
-            if self._may_start():
-                self._start(group, advance.ready)
+            may_start = self._may_start()
+            self._start(group, [name for name in advance.ready if may_start or name in self._waited])
             await self._journal(self._skipped(advance.skipped))
-        await self._journal(self._left_over())
-        self._conclude()
+        if not self.wakes and not self._owner.out_of_time:
+            await self._journal(self._left_over())
+            self._conclude()
 
     def cut_off(self) -> list[StepRecord]:
         """Close what runs, and decide what will never run; return the records."""
@@ -236,14 +269,8 @@ class _Item:
             group.create_task(self._run(group, name, run))
 
     async def _run(self, group: asyncio.TaskGroup, name: str, run: StepRun) -> None:
-        try:
-            await run.run(self._scope)
-        except HaltedWhileWaitingError:
-            # It stays undecided, and so does the item.
-            self._owner.halt()
-            del self._running[name], self._host.running[run.record.id]
+        if not await self._ended(name, run):
             return
-        del self._running[name], self._host.running[run.record.id]
         record = _inside(name, run.record)
         # From here on nothing of the item starts, even while the record is on its way to the journal.
         self._failed = self._failed or self._flow.is_unhandled(record)
@@ -252,6 +279,24 @@ class _Item:
         await self._journal([run.record, *self._skipped(advance.skipped)])
         if self._may_start():
             self._start(group, advance.ready)
+
+    async def _ended(self, name: str, run: StepRun) -> bool:
+        """Run a step; tell whether it came to its end."""
+        if self._owner.out_of_time:
+            run.wait = _give_up
+        try:
+            await run.run(self._scope)
+        except ParkedError as parked:
+            self.wakes.append(parked.wake)
+        except HaltedWhileWaitingError:
+            if self._owner.out_of_time:
+                # The map closes it.
+                return False
+            self._owner.halted = True
+        del self._running[name], self._host.running[run.record.id]
+        if self.wakes and run.record.status == "running":
+            await self._journal([run.record])
+        return run.record.status != "running"
 
     def _skipped(self, names: Iterable[str]) -> list[StepRecord]:
         return [self._outside(name, self._progress.journal[name]) for name in names]

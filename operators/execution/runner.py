@@ -20,7 +20,7 @@ from compiler.plan import Plan, Step, Unit
 from operators.execution.attempts import StepRun
 from operators.execution.clock import Clock
 from operators.execution.ending import ending
-from operators.execution.flow import Flow, Progress
+from operators.execution.flow import Flow, Progress, is_decided, is_waiting
 from operators.execution.groups import root_cause
 from operators.execution.journaling import JournalWriter
 from operators.execution.mapping import Host, MapRun
@@ -290,7 +290,7 @@ class _UnitRun:
 
     def _step_run(self, step: Step, journal_id: str) -> StepRun:
         known = self._grant.steps.get(journal_id)
-        begun = known if known is not None and known.status == "running" and known.started_at is not None else None
+        begun = known if is_waiting(known) else None
         key = StepKey(self._execution_id, self._grant.epoch, journal_id)
         make = partial(MapRun, host=self._host) if step.body else StepRun
         return make(
@@ -314,7 +314,7 @@ class _UnitRun:
         await self._writer.write(records, halt=halt)
         self._heard(self._writer.state)
         if self._observer is not None:
-            for record in records:
+            for record in filter(is_decided, records):
                 self._observer(record)
 
     async def _announce(self) -> None:

@@ -82,4 +82,6 @@ def test_airflow_imports_every_dag(tmp_path: Path) -> None:
         "fused__daily_digest": ["ZonedCronTimetable", "0 9 * * 1-5, */15 18-20 * * 0"],
         "fused__two_times": ["MultipleCronTriggerTimetable", "30 6 1 1,7 *, 0 0 * * 0,5,6"],
         "fused__every_night": ["CronTriggerTimetable", "0 2 * * *"],
+        "fused__several_triggers": ["ZonedCronTimetable", "0 0 29 2 *, 30 4 29 2 *"],
+        "fused__triggers_of_every_type": ["CronTriggerTimetable", "0 0 29 2 *"],
     }

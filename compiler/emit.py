@@ -19,6 +19,7 @@ MAX_ACTIVE_RUNS = 1_000
 
 OPERATORS: dict[UnitKind, tuple[str, str]] = {
     "segment": ("operators.tasks.segment", "SegmentOperator"),
+    "approval": ("operators.tasks.approval", "ApprovalOperator"),
     "wait": ("operators.tasks.wait", "WaitOperator"),
 }
 """Kind of a unit -> module and class of the Airflow operator that runs it."""

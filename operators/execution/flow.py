@@ -62,7 +62,7 @@ class Flow:
         if record is None:
             return None
         if record.status == "success":
-            return edge.kind == "next" or (edge.kind != "goto" and _chosen(record.output) == edge.target)
+            return edge.kind == "next" or _chooses(record.output, edge)
         if record.status == "failed" and not self.is_unhandled(record):
             return edge.kind == ("goto" if self.steps[step_id].on_error == "goto" else "next")
         return False if record.status == "skipped" else None
@@ -197,6 +197,10 @@ def is_decided(record: StepRecord | None) -> bool:
     return record is not None and record.status in DECIDED
 
 
-def _chosen(output: JsonValue) -> JsonValue:
-    """Return the step id a conditional's output chose, or None."""
-    return output.get("branch") if isinstance(output, dict) else None
+def _chooses(output: JsonValue, edge: Edge) -> bool:
+    """Tell whether a success's output chooses an edge: a conditional's its target, an approval's its decision."""
+    if not isinstance(output, dict):
+        return False
+    if edge.kind in ("then", "default"):
+        return output.get("branch") == edge.target
+    return edge.kind in ("approve", "reject") and output.get("decision") == edge.kind

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, Unit, plan_digest
 from operators.ai.environment import environment_credential
+from operators.execution.asking import Approver, LocalApprovals
 from operators.execution.clock import Clock
 from operators.execution.flow import Flow
 from operators.execution.inputs import input_error
@@ -39,10 +40,13 @@ async def run_plan(
     vars: dict[str, JsonValue] | None = None,
     stubs: Stubs | None = None,
     credentials: Credentials = environment_credential,
+    approver: Approver | None = None,
     clock: Clock | None = None,
     execution_id: str = "local",
 ) -> LocalResult:
     """Run a plan to its end.
+
+    :param approver: Asks somebody for each approval without a stub; without it such a step fails.
 
     An input that breaks the schema fails the run with ``invalid_input`` before anything starts.
     """
@@ -51,14 +55,16 @@ async def run_plan(
     if problem is not None:
         steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
         return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
-    store = InMemoryStore(credentials=credentials)
+    store = InMemoryStore(credentials=credentials, now=clock.now)
     execution = store.accept(
         execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
     )
     services = store_services(store, execution_id, clock)
+    approvals = services.approvals = LocalApprovals(store, approver)
     try:
         await _Units(plan, store, services, execution, stubs or Stubs(), clock).run()
     finally:
+        await approvals.close()
         await services.close()
     steps = {step.id: execution.steps[step.id] for step in plan.steps}
     return LocalResult(execution.status, execution.output, execution.error, steps)

@@ -22,6 +22,8 @@ from operators.execution.flow import Flow, Progress
 from operators.execution.journaling import JournalWriter
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
+    ApprovalRequest,
+    ApprovalState,
     ExecutionState,
     ExecutionStatus,
     LeaseGrant,
@@ -69,7 +71,7 @@ class UnitOutcome:
 
 
 def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None = None) -> StepServices:
-    """Return services whose credentials come from the store, each asked for once."""
+    """Return services behind which the store is; each credential is asked for once."""
     known: dict[str, ModelCredential] = {}
 
     async def credential(provider: str) -> ModelCredential:
@@ -83,7 +85,10 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
                 ) from None
         return known[provider]
 
-    return StepServices(credentials=credential)
+    async def approval(key: StepKey, request: ApprovalRequest) -> ApprovalState:
+        return await patiently(lambda: store.ask_approval(key.execution_id, key.step_id, request), clock or Clock())
+
+    return StepServices(credentials=credential, approvals=approval)
 
 
 async def run_unit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operators.steps.ai_inference import AiInference
+from operators.steps.approval import Approval
 from operators.steps.base import Handler, WaitingHandler
 from operators.steps.conditional import Conditional
 from operators.steps.respond import Respond
@@ -11,6 +12,7 @@ from operators.steps.wait import Wait
 
 HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
+    "approval": Approval(),
     "conditional": Conditional(),
     "respond": Respond(),
     "transform": Transform(),

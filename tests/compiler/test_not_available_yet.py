@@ -27,7 +27,6 @@ UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("retrieve", {"collection": "docs", "query": "{{ input.q }}", "top_k": 3}, {}),
     ("emit_event", {"type": "made", "data": {"x": "{{ input.x }}"}}, {}),
     ("code", {"language": "python"}, {"code": "def main(input): return 1", "resource_limits": {"cpu": "1"}}),
-    ("approval", {"title": "Ok?", "timeout": "1d", "routes": {"approve": "b"}}, {}),
     ("workflow", {"workflow": "other", "input": {}}, {}),
     ("map", {"over": "{{ input.list }}", "tasks": [transform("inner", {"x": "{{ item }}"})]}, {}),
 ]

@@ -47,7 +47,9 @@ def test_it_covers_the_format() -> None:
     assert {step.type for step in steps} == {name for name, kind in STEP_TYPES.items() if kind.available}
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
-    assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"}
+    assert {edge.kind for step in steps for edge in step.edges} == {
+        "next", "then", "default", "approve", "reject", "goto",
+    }  # fmt: skip
     assert any(step.retry.attempts > 1 for step in steps)
     assert any("jsonpath" in step.config for step in steps)
     assert any(step.config.get("schema_inferred") for step in steps)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import problems
+from api.approvals.endpoints import router as approvals
 from api.database import Database
 from api.edge import RequestIdMiddleware
 from api.executions.endpoints import router as executions
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, workflows, runtime, releases, webhooks):
+    for router in (health, executions, approvals, workflows, runtime, releases, webhooks):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

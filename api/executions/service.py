@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.approvals.repository import ApprovalRepository
 from api.executions.repository import ExecutionRepository, Outcome
 from api.executions.schemas import ExecutionAccepted, ExecutionView
 from api.executions.view import show_execution
@@ -38,6 +39,7 @@ class ExecutionService:
         self._plans = plans
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
+        self._approvals = ApprovalRepository(session, organization_id)
 
     async def accept(self, workflow_id: str, *, input: Any, trigger: Any) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told, in one transaction.
@@ -89,6 +91,7 @@ class ExecutionService:
             loaded.plan,
             await self._executions.steps(execution_id),
             await self._executions.running(execution_id),
+            await self._approvals.of_steps(execution_id),
             public_url=self._settings.public_url,
             airflow_url=self._settings.airflow_url,
         )

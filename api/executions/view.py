@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from uuid import UUID
 
 from api.executions.schemas import ExecutionView, StepView, UsageTotal
 from api.models import ExecutionStep, WorkflowExecution
@@ -18,13 +19,22 @@ def show_execution(
     plan: Plan,
     journal: Iterable[ExecutionStep],
     running: set[str],
+    approvals: Mapping[str, UUID],
     *,
     public_url: str,
     airflow_url: str,
 ) -> ExecutionView:
-    """Return an execution with every step of the plan, pending ones too."""
+    """Return an execution with every step of the plan, pending ones too.
+
+    :param approvals: Ids of approvals by step.
+    """
     records = {record.step_id: record for record in journal}
-    steps = [_show_step(step.id, step.type, records.get(step.id), step.id in running) for step in plan.steps]
+    steps = [
+        _show_step(step.id, step.type, records.get(step.id), step.id in running).model_copy(
+            update={"approval_id": approvals.get(step.id)}
+        )
+        for step in plan.steps
+    ]
     return ExecutionView(
         execution_id=execution.id,
         workflow_id=version.workflow_id,

@@ -1,5 +1,6 @@
 """The tables. Every table of a tenant has ``organization_id``, also in each of its keys."""
 
+from api.models.approval import Approval
 from api.models.base import Base
 from api.models.execution import ExecutionStep, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
@@ -7,6 +8,7 @@ from api.models.workflow import Agent, Artifact, Release, WebhookRoute, Workflow
 
 __all__ = [
     "Agent",
+    "Approval",
     "Artifact",
     "Base",
     "ExecutionStep",

@@ -8,6 +8,8 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.approvals.repository import ApprovalRepository
+from api.approvals.service import ApprovalService
 from api.executions.repository import ENDED
 from api.organizations.repository import VariableRepository
 from api.problems import Problem, not_found
@@ -18,6 +20,10 @@ from api.workflows.repository import PublishedVersion, WorkflowRepository
 from operators.execution.flow import Flow
 from operators.execution.records import (
     DECIDED,
+    AnswerReceipt,
+    ApprovalAnswer,
+    ApprovalRequest,
+    ApprovalState,
     ExecutionInfo,
     ExecutionState,
     Finish,
@@ -83,7 +89,9 @@ class RuntimeService:
         assert version is not None, "versions are never deleted"
         loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
         records = await self._journal.records()
-        await self._journal.remove(records.keys() - Flow(loaded.plan).kept(records).keys())
+        again = records.keys() - Flow(loaded.plan).kept(records).keys()
+        await self._journal.remove(again)
+        await ApprovalRepository(self._session, self._row.organization_id).supersede(self._row.id, again)
         await self._leases.revoke_all()
         row = self._row
         row.clear_number, row.status, row.halted = clear_number, "running", False
@@ -192,6 +200,25 @@ class RuntimeService:
             self._row.completed_at = await self._session.scalar(func.clock_timestamp())
             await self._notify()
         return await self._state(entry.unit)
+
+    async def ask_approval(self, step_id: str, request: ApprovalRequest) -> ApprovalState:
+        """Ask people for a decision, and answer how it stands.
+
+        :raises Problem: 409, where the execution has ended or is in another epoch.
+        """
+        self._refuse_if_ended()
+        if request.epoch != self._row.epoch:
+            raise Problem(409, "stale_lease", f"The execution is in epoch {self._row.epoch}; got {request.epoch}.")
+        return await self._approvals().ask(self._row.id, step_id, request)
+
+    async def answer_approval(self, step_id: str, answer: ApprovalAnswer) -> AnswerReceipt:
+        """Take an answer that was given in Airflow."""
+        row = self._row
+        refusal = await self._approvals().answer(row.id, row.epoch, step_id, answer.decision, answer.by)
+        return AnswerReceipt(refusal=refusal)
+
+    def _approvals(self) -> ApprovalService:
+        return ApprovalService(self._session, self._row.organization_id, self._settings)
 
     def _refuse_if_ended(self) -> None:
         if self._row.status in ENDED:

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from compiler.plan import Plan, Unit
+    from operators.execution.http import HttpStore
     from operators.execution.records import StepRecord
     from operators.execution.runner import UnitOutcome
+    from operators.steps.base import Wake
 
 __all__ = ["PlanFile", "SegmentOperator"]
 
@@ -115,6 +117,7 @@ class SegmentOperator(BaseOperator):
         self._become_cancellable()
         dag_run = context["dag_run"]
         async with HttpStore(runtime_settings()) as store:
+            await self._prepare(store, dag_run.run_id)
             services = store_services(store, dag_run.run_id)
             try:
                 outcome = await run_unit(
@@ -134,6 +137,9 @@ class SegmentOperator(BaseOperator):
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")
         return outcome
+
+    async def _prepare(self, store: HttpStore, execution_id: str) -> None:
+        """Do what must be done before the unit is looked at; subclasses may need it."""
 
     def _unit(self, plan: Plan) -> Unit:
         for unit in plan.units:
@@ -161,11 +167,7 @@ class SegmentOperator(BaseOperator):
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
         if outcome.wake is not None:
-            until = outcome.wake.until
-            trigger = StepTrigger(
-                outcome.execution_id, outcome.wake.awaited, None if until is None else until.timestamp()
-            )
-            self.defer(trigger=trigger, method_name="resume")
+            self.defer(trigger=self._trigger(outcome.execution_id, outcome.wake), method_name="resume")
         # Airflow's rule ``one_done`` does not count skipped tasks: were all of them skipped, it would never start.
         if outcome.kind == "skipped" and not self._feeds_any:
             raise AirflowSkipException("every step of this unit was skipped")
@@ -175,6 +177,11 @@ class SegmentOperator(BaseOperator):
         if outcome.kind == "failed" or (outcome.kind == "ended" and outcome.status != "success"):
             failures = ", ".join(f"step {step_id} ({code})" for step_id, code in outcome.failures)
             raise AirflowFailException(f"the execution {_ended(outcome)}" + (f": {failures}" if failures else ""))
+
+    def _trigger(self, execution_id: str, wake: Wake) -> StepTrigger:
+        """Return what waits for the unit's step while no worker does."""
+        until = None if wake.until is None else wake.until.timestamp()
+        return StepTrigger(execution_id, wake.awaited, until)
 
 
 def _ended(outcome: UnitOutcome) -> str:

@@ -1,4 +1,4 @@
-"""The Airflow trigger that waits for a parked unit, so that no worker does."""
+"""The Airflow triggers that wait for a parked unit, so that no worker does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -61,3 +62,39 @@ class StepTrigger(BaseTrigger):
                 else:
                     if news.halted or news.done:
                         return
+
+
+class ApprovalTrigger(StepTrigger):
+    """Fires too when the approval was answered in Airflow before the task was parked.
+
+    An answer that comes later wakes the task without a trigger: Airflow's API does that.
+
+    :param task_instance_id: Whose required action it is.
+    """
+
+    def __init__(
+        self, execution_id: str, awaited: str | None = None, until: float | None = None, task_instance_id: str = ""
+    ) -> None:
+        super().__init__(execution_id, awaited, until)
+        self.task_instance_id = task_instance_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of the trigger."""
+        _, arguments = super().serialize()
+        return "operators.tasks.triggers.ApprovalTrigger", {**arguments, "task_instance_id": self.task_instance_id}
+
+    async def _news(self) -> None:
+        # In a thread, because Airflow's call is a blocking one.
+        if await asyncio.to_thread(airflow_answer, UUID(self.task_instance_id)) is None:
+            await super()._news()
+
+
+def airflow_answer(task_instance_id: UUID) -> tuple[str, str] | None:
+    """Return the option somebody chose in Airflow, and the user's name; None while nobody has."""
+    from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
+
+    detail = get_hitl_detail_content_detail(ti_id=task_instance_id)
+    chosen = list(detail.chosen_options or ())
+    if not detail.response_received or not chosen or detail.responded_by_user is None:
+        return None
+    return chosen[0], detail.responded_by_user.name

@@ -12,7 +12,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from operators.execution.memory import InMemoryStore
-from operators.execution.records import Finish, Journaling, LeaseRequest, Record, Settling
+from operators.execution.records import (
+    ApprovalAnswer,
+    ApprovalRequest,
+    Finish,
+    Journaling,
+    LeaseRequest,
+    Record,
+    Settling,
+)
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
@@ -34,6 +42,12 @@ class RuntimeApi:
                 Route(f"{execution}/settle", self._route(Settling, store.settle), methods=["POST"]),
                 Route(f"{execution}/finish", self._route(Finish, store.finish), methods=["POST"]),
                 Route(f"{execution}/watch", self._watch),
+                Route(f"{execution}/approvals/{{step}}", self._of_step(ApprovalRequest, "ask"), methods=["PUT"]),
+                Route(
+                    f"{execution}/approvals/{{step}}/decision",
+                    self._of_step(ApprovalAnswer, "answer"),
+                    methods=["POST"],
+                ),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
             ]
         )
@@ -46,6 +60,20 @@ class RuntimeApi:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             body = model.model_validate_json(await request.body())
+            return await self._answer(request, body, call)
+
+        return endpoint
+
+    def _of_step(self, model: type[Any], action: str) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            body = model.model_validate_json(await request.body())
+
+            async def call(execution_id: str, _: Any) -> Record:
+                step_id = request.path_params["step"]
+                if action == "ask":
+                    return await self.store.ask_approval(execution_id, step_id, body)
+                return await self.store.answer_approval(execution_id, step_id, body)
+
             return await self._answer(request, body, call)
 
         return endpoint

@@ -11,12 +11,17 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import problems
+from api.adoption.endpoints import router as runs
 from api.approvals.endpoints import router as approvals
 from api.database import Database
 from api.edge import RequestIdMiddleware
+from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
+from api.forms.endpoints import router as forms
 from api.health.endpoints import router as health
+from api.inputs.endpoints import router as inputs
 from api.notifications import Listener
+from api.organizations.isolation import refuse_strangers
 from api.organizations.repository import OrganizationRepository
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
@@ -35,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, approvals, workflows, runtime, releases, webhooks):
+    for router in (health, executions, approvals, events, workflows, inputs, runs, runtime, forms, releases, webhooks):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -43,12 +48,16 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the database, listen, relay; in reverse at the end."""
+    """Open the database, listen, relay; in reverse at the end.
+
+    :raises SettingsError: The settings do not fit what the database holds.
+    """
     settings: Settings = app.state.settings
     async with contextlib.AsyncExitStack() as stack:
         database = app.state.database = Database(settings)
         stack.push_async_callback(database.close)
         async with database.transaction() as session:
+            await refuse_strangers(session, settings)
             app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)

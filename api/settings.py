@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from compiler.planning import Isolation
+
 PREFIX = "AGENT_FACTORY_"
 
 
@@ -61,6 +63,7 @@ class Settings(DatabaseSettings):
     :param api_token: Bearer token of ``/api/v1``.
     :param runtime_token: Bearer token of ``/runtime/v1``, which only workers and the bundle hold.
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
+    :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
     :param relay: Whether the API process also relays accepted executions to Airflow.
     :param relay_missing_dag_seconds: How long Airflow may take to show a published DAG before an execution fails.
     :param relay_unreachable_seconds: How long Airflow may be away before waiting executions fail.
@@ -75,6 +78,7 @@ class Settings(DatabaseSettings):
     airflow_username: str = "admin"
     airflow_password: SecretStr = SecretStr("")
     organization: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,38}$")] = "default"
+    isolation: Isolation = "process"
 
     database_pool_size: Annotated[int, Field(ge=1)] = 20
     lease_ttl_seconds: Annotated[float, Field(gt=0)] = 10.0

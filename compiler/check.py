@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from compiler.expressions import Use
 from compiler.plan import Edge, EdgeKind
 from compiler.problems import Parts, Problems, listed, shown
 from compiler.references import Expressions
 from compiler.resolve import Task, Workflow, every_task
-from compiler.schemas import check_schema, describes_object
+from compiler.schemas import check_schema, describes_object, mismatch
 from compiler.scope import Level
+from compiler.steps import StepConfig
+from compiler.steps.code import CodeConfig
 from compiler.steps.conditional import ConditionalConfig
 from compiler.steps.container import ContainerConfig
 from compiler.steps.map import MapConfig
+from compiler.triggers import EventConfig, ScheduleConfig
 from compiler.validation import did_you_mean
 
 Isolation = Literal["process", "kubernetes"]
@@ -34,17 +37,36 @@ class CheckedWorkflow:
     uses: tuple[Use, ...]
 
 
-def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> CheckedWorkflow:
-    """Check everything that needs more than one part of a workflow."""
+def check(
+    workflow: Workflow, problems: Problems, *, isolation: Isolation, compile_only: bool = False
+) -> CheckedWorkflow:
+    """Check everything that needs more than one part of a workflow.
+
+    :param compile_only: Nobody is about to run the plan, so that pods, which nothing starts yet, may be described.
+    """
     everyone = every_task(workflow.tasks)
     expressions = Expressions(workflow, {task.id: task for task in reversed(everyone)}, problems)
     level = _check_level(workflow.tasks, None, None, expressions, problems)
     if "output" in workflow.document:
         expressions.check_value(workflow.document["output"], ("output",), level)
+    _check_start(workflow, expressions, level)
     _check_schemas(workflow, everyone, problems)
     for task in everyone:
-        _check_task(task, problems, isolation)
+        _check_task(task, problems)
+        if task.kind is not None and task.kind.in_pod:
+            _check_isolation(task, task.kind, problems, isolation, compile_only)
     return CheckedWorkflow(workflow, level, tuple(expressions.uses))
+
+
+def _check_start(workflow: Workflow, expressions: Expressions, level: Level) -> None:
+    """Check the expressions that are evaluated when an execution is accepted."""
+    for trigger in workflow.triggers:
+        if isinstance(trigger.config, EventConfig) and trigger.config.filter is not None:
+            expressions.check_at_start(trigger.config.filter, (*trigger.parts, "config", "filter"), level, ("event",))
+    concurrency = workflow.fields.settings.concurrency if workflow.fields is not None else None
+    if concurrency is not None and concurrency.key is not None:
+        types = tuple(trigger.type for trigger in workflow.triggers)
+        expressions.check_at_start(concurrency.key, ("settings", "concurrency", "key"), level, types)
 
 
 def _check_level(
@@ -143,8 +165,8 @@ def _check_cycles(level: Level, problems: Problems) -> None:
 
 def _check_schemas(workflow: Workflow, everyone: list[Task], problems: Problems) -> None:
     schema = workflow.document.get("input")
-    if isinstance(schema, dict):
-        check_schema(schema, ("input",), "invalid_field", problems)
+    if isinstance(schema, dict) and check_schema(schema, ("input",), "invalid_field", problems):
+        _check_scheduled_inputs(workflow, schema, problems)
     for task in everyone:
         schema = task.raw_config.get("output_schema")
         if isinstance(schema, dict) and task.kind is not None and "output_schema" in task.kind.model_fields:
@@ -154,21 +176,46 @@ def _check_schemas(workflow: Workflow, everyone: list[Task], problems: Problems)
                 problems.error("invalid_config", parts, message, task_id=task.id)
 
 
-def _check_task(task: Task, problems: Problems, isolation: Isolation) -> None:
+def _check_scheduled_inputs(workflow: Workflow, schema: dict[str, Any], problems: Problems) -> None:
+    """Check what schedules start executions with: nobody is there to be told when they start."""
+    for trigger in workflow.triggers:
+        if isinstance(trigger.config, ScheduleConfig):
+            problem = mismatch(schema, trigger.config.input)
+            if problem is not None:
+                given = ("config", "input") if "input" in trigger.config.model_fields_set else ("config",)
+                inner, reason = problem
+                message = f"The `input` of a schedule must match the workflow's `input` schema: {reason}."
+                problems.error("invalid_trigger", (*trigger.parts, *given, *inner), message)
+
+
+def _check_task(task: Task, problems: Problems) -> None:
     """Check the rules of single types."""
     parts = (*task.parts, "config")
     if isinstance(task.config, ConditionalConfig) and task.config.default is None:
         message = "Without `default` no branch is taken where no condition is true."
         problems.warning("no_default_branch", parts, message, task_id=task.id)
-    if task.kind is ContainerConfig and isolation == "process":
-        message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
-        report = problems.error if problems.for_run else problems.warning
-        report("needs_kubernetes", (*task.parts, "type"), message, task_id=task.id)
     if task.kind is MapConfig:
         for inner in every_task(task.body):
             if inner.kind is MapConfig and _has_barriers(inner.body):
                 message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
                 problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
+
+
+def _check_isolation(
+    task: Task, kind: type[StepConfig], problems: Problems, isolation: Isolation, compile_only: bool
+) -> None:
+    """Check whether tenant code can run where the plan is for."""
+    at = (*task.parts, "type")
+    if isolation == "kubernetes":
+        if not compile_only:
+            message = f"Tasks of type '{task.type}' cannot run in Kubernetes yet; `compile` writes their plan."
+            problems.unavailable("unavailable_feature", at, message, task_id=task.id)
+    elif kind is ContainerConfig:
+        message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
+        problems.unavailable("needs_kubernetes", at, message, task_id=task.id)
+    elif kind is CodeConfig and task.fields is not None and task.fields.runtime_image is not None:
+        message = "An image must run in Kubernetes; a process has this machine's own. Leave `runtime_image` out."
+        problems.unavailable("needs_kubernetes", (*task.parts, "runtime_image"), message, task_id=task.id)
 
 
 def _has_barriers(body: list[Task]) -> bool:

@@ -44,7 +44,7 @@ class Diagnostic:
     """One problem of a workflow.
 
     :param severity: ``error`` stops compilation, ``warning`` does not.
-    :param code: Stable code; each has a section in ``docs/diagnostics.md``.
+    :param code: Stable code; each has a page ``docs/diagnostics/<code>.md``.
     :param message: Rule, got, fix, in one or two sentences.
     :param path: RFC 6901 pointer into the workflow; ``""`` is the whole document.
     :param task_id: The task the problem belongs to, if any.

@@ -6,21 +6,30 @@ reach Airflow. Its tag with the plan's digest makes Airflow see a new version wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from compiler.crons import PRINTED_CRON, PRINTED_ZONE, known_time_zone
 from compiler.fields import is_identifier, is_organization
 from compiler.plan import Plan, Unit, UnitKind, plan_digest
 
 MAX_ACTIVE_RUNS = 1_000
 """Deferred runs count too, so this is no limit of concurrency; that is enforced before a run is made."""
 
+ZONED = "ZonedCronTimetable"
+"""Our timetable for schedules in several time zones; Airflow's own have one."""
+
 OPERATORS: dict[UnitKind, tuple[str, str]] = {
     "segment": ("operators.tasks.segment", "SegmentOperator"),
     "approval": ("operators.tasks.approval", "ApprovalOperator"),
     "wait": ("operators.tasks.wait", "WaitOperator"),
+    "workflow": ("operators.tasks.workflow", "WorkflowOperator"),
+    "code": ("operators.tasks.code", "CodeOperator"),
+    "container": ("operators.tasks.code", "CodeOperator"),
 }
 """Kind of a unit -> module and class of the Airflow operator that runs it."""
 
@@ -44,8 +53,48 @@ def dag_text(plan: Plan, digest: str) -> str:
         for upstream in unit.upstream:
             following.setdefault(upstream, []).append(names[unit.id])
     edges = [(names[unit.id], following[unit.id]) for unit in plan.units if unit.id in following]
-    imports = sorted({OPERATORS[unit.kind] for unit in plan.units})
-    return _template().render(plan=plan, digest=digest, imports=imports, edges=edges, max_active_runs=MAX_ACTIVE_RUNS)
+    imports = {OPERATORS[unit.kind] for unit in plan.units}
+    schedule = _schedule(plan)
+    sdk_names = {"DAG", "Param"}
+    if schedule.kind == ZONED:
+        imports.add(("operators.tasks.timetable", ZONED))
+    elif schedule.kind is not None:
+        sdk_names.add(schedule.kind)
+    return _template().render(
+        plan=plan,
+        digest=digest,
+        sdk_names=sorted(sdk_names),
+        imports=sorted(imports),
+        edges=edges,
+        schedule=schedule,
+        max_active_runs=MAX_ACTIVE_RUNS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a DAG runs by itself: Airflow's class for it (None: never), and cron expressions with their time zones."""
+
+    kind: str | None
+    times: tuple[tuple[str, str], ...]
+
+
+def _schedule(plan: Plan) -> Schedule:
+    """Return the schedule of a plan; its parts are checked once more, since they go into the file.
+
+    :raises ValueError: One is not of its printed form.
+    """
+    configs: list[dict[str, Any]] = [trigger.config for trigger in plan.triggers if trigger.type == "schedule"]
+    times = tuple((str(config["cron"]), str(config["timezone"])) for config in configs)
+    for cron, zone in times:
+        if PRINTED_CRON.fullmatch(cron) is None:
+            raise ValueError(f"a DAG file may hold printed cron expressions only; got {cron!r}")
+        if PRINTED_ZONE.fullmatch(zone) is None or known_time_zone(zone) is None:
+            raise ValueError(f"a DAG file may hold known time zones only; got {zone!r}")
+    if len({zone for _, zone in times}) > 1:
+        return Schedule(ZONED, times)
+    kinds = (None, "CronTriggerTimetable", "MultipleCronTriggerTimetable")
+    return Schedule(kinds[min(len(times), 2)], times)
 
 
 def _require_checked(plan: Plan) -> None:

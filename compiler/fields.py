@@ -62,6 +62,16 @@ def is_identifier(value: str) -> bool:
     return IDENTIFIER.fullmatch(value) is not None
 
 
+def check_workflow_id(value: str) -> str:
+    """Return a workflow's id as it is.
+
+    :raises PydanticCustomError: It is none.
+    """
+    if not is_identifier(value):
+        raise problem("unsafe_identifier", "must be a workflow id: a-z, then a-z, 0-9 and _, at most 63")
+    return value
+
+
 def is_organization(slug: str) -> bool:
     """Tell whether a value is an organisation slug."""
     return ORGANIZATION.fullmatch(slug) is not None

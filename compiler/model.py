@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from compiler.fields import Duration, FormatModel, Json
+from compiler.fields import Duration, FormatModel, Json, check_workflow_id
+from compiler.quantities import CPU, MEMORY, STORAGE
 
 
 class Goto(FormatModel):
@@ -42,11 +43,11 @@ class CacheFields(FormatModel):
 
 
 class ResourceLimits(FormatModel):
-    """What a pod may use, in Kubernetes quantities."""
+    """What tenant code may use, in Kubernetes quantities."""
 
-    cpu: str | None = None
-    memory: str | None = None
-    ephemeral_storage: str | None = None
+    cpu: Annotated[str, AfterValidator(CPU)] | None = Field(default=None, description="Cores: 500m, 2.")
+    memory: Annotated[str, AfterValidator(MEMORY)] | None = Field(default=None, description="Bytes: 512Mi, 2Gi.")
+    ephemeral_storage: Annotated[str, AfterValidator(STORAGE)] | None = Field(default=None, description="Bytes: 1Gi.")
 
 
 class TaskFields(FormatModel):
@@ -69,7 +70,7 @@ class TaskFields(FormatModel):
 
 
 POD_FIELDS = ("runtime_image", "resource_limits", "code")
-"""Task-level fields that only tasks which run in a pod have."""
+"""Task-level fields that only tasks with code or an image of the tenant's have."""
 
 
 class TriggerFields(FormatModel):
@@ -82,8 +83,8 @@ class TriggerFields(FormatModel):
 class Concurrency(FormatModel):
     """How many executions run at a time, altogether or for each key."""
 
-    limit: int = Field(ge=1)
-    key: str | None = None
+    limit: int = Field(ge=1, le=100_000)
+    key: str | None = Field(default=None, description="One expression over input and trigger.")
 
 
 class Settings(FormatModel):
@@ -91,13 +92,19 @@ class Settings(FormatModel):
 
     timeout: Duration | None = Field(default=None, description="Of an execution, counted from its acceptance.")
     concurrency: Concurrency | None = None
-    conflict: Literal["fail", "use_existing", "terminate_existing"] | None = None
+    conflict: Literal["fail", "use_existing", "terminate_existing"] | None = Field(
+        default=None,
+        description="What a start does where the limit is reached, instead of waiting. Without `concurrency` the "
+        "limit is 1.",
+    )
     fusion: Literal["auto", "off"] = "auto"
     budget_usd: float | None = Field(default=None, ge=0)
-    error_workflow: str | None = None
+    error_workflow: Annotated[str, AfterValidator(check_workflow_id)] | None = Field(
+        default=None, description="The id of a workflow that is started when an execution fails."
+    )
 
 
-UNAVAILABLE_SETTINGS = ("concurrency", "conflict", "budget_usd", "error_workflow")
+UNAVAILABLE_SETTINGS = ("budget_usd",)
 
 
 class WorkflowFields(FormatModel):

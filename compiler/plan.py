@@ -17,6 +17,7 @@ PLAN_FORMAT: Literal[1] = 1
 
 EdgeKind = Literal["next", "then", "default", "approve", "reject", "goto"]
 Join = Literal["all", "any"]
+Network = Literal["none", "egress"]
 UnitKind = Literal["segment", "approval", "code", "container", "map", "wait", "workflow"]
 """What an Airflow task runs: a segment of light steps, or barriers of one type."""
 
@@ -44,12 +45,40 @@ class Retry(PlanModel):
     max_backoff_seconds: float = 60.0
 
 
+class Limits(PlanModel):
+    """What tenant code may use: ``cpu_millicores`` of a core's thousand, memory and storage in bytes."""
+
+    cpu_millicores: int
+    memory_bytes: int
+    ephemeral_storage_bytes: int
+
+
+class Pod(PlanModel):
+    """The Kubernetes pod of a ``code`` or ``container`` step. What runs in it is not part of it: a code step's program
+    and input are brought in as data, a container's command is in the step's config.
+
+    ``timeout_seconds`` is of one attempt.
+    """
+
+    image: str
+    network: Network
+    limits: Limits
+    timeout_seconds: float
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Step(PlanModel):
     """One task of the workflow, ready to run.
 
     ``edges`` are in document order and hold no duplicates. ``timeout_seconds`` is per attempt. ``on_error`` is
     ``goto`` when there is one edge of that kind. ``config`` is the task's config with defaults filled in; for an
     ``ai_inference`` ``config["output_schema"]`` also holds an inferred schema.
+
+    ``code`` and ``container`` steps also have ``limits`` and a ``timeout_seconds``, and a ``pod`` where the plan is for
+    Kubernetes. ``code`` is the program of a code step, verbatim.
     """
 
     id: str
@@ -60,10 +89,15 @@ class Step(PlanModel):
     retry: Retry = Retry()
     timeout_seconds: float | None = None
     on_error: Literal["fail", "continue", "goto"] = "fail"
+    # Left out of the plans of all other steps.
+    code: str | None = Field(default=None, exclude_if=_is_none)
+    limits: Limits | None = Field(default=None, exclude_if=_is_none)
+    pod: Pod | None = Field(default=None, exclude_if=_is_none)
 
 
 class Unit(PlanModel):
-    """What one Airflow task runs: a segment of light steps, or a barrier; ``kind`` says which operator runs it.
+    """What one Airflow task runs: a segment of light steps, a chain of like code steps, or another barrier; ``kind``
+    says which operator runs it.
 
     ``id`` is the Airflow task id: the step's id where there is one step, else ``segment.<first step's id>``.
     ``steps`` are step ids in document order; ``upstream`` are unit ids. ``starts_on_any`` is true where the unit
@@ -86,10 +120,22 @@ class Trigger(PlanModel):
     config: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Concurrency(PlanModel):
+    """How many executions of the workflow may be unfinished in Airflow at a time; with ``key``, for each value of this
+    expression, which is evaluated at acceptance."""
+
+    limit: int
+    key: str | None = None
+
+
+Conflict = Literal["fail", "use_existing", "terminate_existing"]
+
+
 class Plan(PlanModel):
     """A compiled workflow.
 
-    ``has_output`` tells an absent ``output`` from ``null``. ``timeout_seconds`` counts from acceptance.
+    ``has_output`` tells an absent ``output`` from ``null``. ``timeout_seconds`` counts from acceptance. A ``conflict``
+    never stands without ``concurrency``. ``error_workflow`` is the id of a workflow of the same organisation.
     """
 
     format: Literal[1] = PLAN_FORMAT
@@ -106,6 +152,9 @@ class Plan(PlanModel):
     has_output: bool = False
     output: JsonValue = None
     timeout_seconds: float | None = None
+    concurrency: Concurrency | None = None
+    conflict: Conflict | None = None
+    error_workflow: str | None = None
     fusion: Literal["auto", "off"] = "auto"
     isolation: Literal["process", "kubernetes"] = "process"
 

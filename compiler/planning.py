@@ -9,15 +9,23 @@ from compiler.check import CheckedWorkflow
 from compiler.expressions import Use
 from compiler.fuse import FusionStep, fuse
 from compiler.infer import infer_schema
-from compiler.model import RetryFields, TaskFields, config_as_json
-from compiler.plan import Edge, Plan, Retry, Step, Trigger, UnitKind
+from compiler.model import ResourceLimits, RetryFields, Settings, TaskFields, config_as_json
+from compiler.plan import Concurrency, Edge, Limits, Plan, Pod, Retry, Step, Trigger, UnitKind
+from compiler.quantities import CPU, MEMORY, STORAGE
 from compiler.resolve import Task
 from compiler.steps import STEP_TYPES
 from compiler.steps.ai_inference import AIInferenceConfig
+from compiler.steps.code import DEFAULT_IMAGES, CodeConfig
+from compiler.steps.container import ContainerConfig
 from compiler.triggers import trigger_as_json
 
 Isolation = Literal["process", "kubernetes"]
 Fusion = Literal["auto", "off"]
+
+CODE_TIMEOUT_SECONDS = 60.0
+"""Of an attempt of tenant code that names no ``timeout``: it may never end by itself."""
+DEFAULT_LIMITS = ResourceLimits(cpu="1", memory="512Mi", ephemeral_storage="256Mi")
+"""What tenant code may use where a task does not say."""
 
 
 def make_plan(checked: CheckedWorkflow, *, organization: str, isolation: Isolation, fusion: Fusion | None) -> Plan:
@@ -27,7 +35,7 @@ def make_plan(checked: CheckedWorkflow, *, organization: str, isolation: Isolati
     """
     fields = checked.workflow.fields
     assert fields is not None, "a workflow without errors has its fields"
-    steps = _steps(checked)
+    steps = _steps(checked, isolation)
     chosen = fusion or fields.settings.fusion
     return Plan(
         organization=organization,
@@ -47,20 +55,32 @@ def make_plan(checked: CheckedWorkflow, *, organization: str, isolation: Isolati
         has_output="output" in fields.model_fields_set,
         output=fields.output,
         timeout_seconds=fields.settings.timeout,
+        concurrency=_concurrency(fields.settings),
+        conflict=fields.settings.conflict,
+        error_workflow=fields.settings.error_workflow,
         fusion=chosen,
         isolation=isolation,
     )
 
 
-def _steps(checked: CheckedWorkflow) -> tuple[Step, ...]:
+def _concurrency(settings: Settings) -> Concurrency | None:
+    """Return the limit; a ``conflict`` without one means one execution at a time."""
+    if settings.concurrency is not None:
+        return Concurrency(limit=settings.concurrency.limit, key=settings.concurrency.key)
+    return None if settings.conflict is None else Concurrency(limit=1)
+
+
+def _steps(checked: CheckedWorkflow, isolation: Isolation) -> tuple[Step, ...]:
     uses: dict[str, list[Use]] = {}
     for use in checked.uses:
         uses.setdefault(use.root, []).append(use)
     level = checked.level
-    return tuple(_step(task, level.edges[number], uses.get(task.id, ())) for number, task in enumerate(level.tasks))
+    return tuple(
+        _step(task, level.edges[number], uses.get(task.id, ()), isolation) for number, task in enumerate(level.tasks)
+    )
 
 
-def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use]) -> Step:
+def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use], isolation: Isolation) -> Step:
     fields = task.fields
     assert fields is not None, "a task without errors has its fields"
     return Step(
@@ -70,8 +90,34 @@ def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use]) -> Step:
         edges=edges,
         join=fields.join,
         retry=_retry(fields.retry),
-        timeout_seconds=fields.timeout,
         on_error=_on_error(fields),
+        **_tenant_code(task, fields, isolation),
+    )
+
+
+def _tenant_code(task: Task, fields: TaskFields, isolation: Isolation) -> dict[str, Any]:
+    """Return what only the steps have that run tenant code."""
+    if not isinstance(task.config, CodeConfig | ContainerConfig):
+        return {"timeout_seconds": fields.timeout}
+    timeout = fields.timeout or CODE_TIMEOUT_SECONDS
+    limits = _limits(fields.resource_limits)
+    pod = None
+    if isolation == "kubernetes":
+        image = fields.runtime_image
+        if image is None:
+            assert isinstance(task.config, CodeConfig), "a container without errors has an image"
+            image = DEFAULT_IMAGES[task.config.language]
+        pod = Pod(image=image, network=task.config.network, limits=limits, timeout_seconds=timeout)
+    return {"timeout_seconds": timeout, "code": fields.code, "limits": limits, "pod": pod}
+
+
+def _limits(given: ResourceLimits | None) -> Limits:
+    """Return limits as numbers; what a task does not name has its default."""
+    chosen = {**DEFAULT_LIMITS.model_dump(), **(given.model_dump(exclude_none=True) if given else {})}
+    return Limits(
+        cpu_millicores=CPU.count(chosen["cpu"]),
+        memory_bytes=MEMORY.count(chosen["memory"]),
+        ephemeral_storage_bytes=STORAGE.count(chosen["ephemeral_storage"]),
     )
 
 
@@ -99,4 +145,11 @@ def _for_fusion(step: Step) -> FusionStep:
     targets = tuple(edge.target for edge in step.edges)
     # A barrier's kind is its type: pydantic refuses a unit of another one.
     kind = cast(UnitKind, step.type) if STEP_TYPES[step.type].barrier else "segment"
-    return FusionStep(step.id, targets, kind, step.join == "any")
+    return FusionStep(step.id, targets, kind, step.join == "any", _company(step))
+
+
+def _company(step: Step) -> tuple[Any, ...] | None:
+    """Return what code steps must have in common to share a child process or a pod."""
+    if step.type != "code":
+        return None
+    return step.config["language"], step.config["network"], step.limits, step.pod.image if step.pod else None

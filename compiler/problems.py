@@ -101,3 +101,8 @@ def shown(value: Any, limit: int = 60) -> str:
     """Return a value as a message shows it: as JSON, cut after ``limit`` characters."""
     text = f"'{value}'" if isinstance(value, str) else orjson.dumps(value, default=str).decode()
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Return a text that cannot move the cursor or fake another line: what does not print is escaped."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

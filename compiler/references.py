@@ -17,17 +17,31 @@ NAMES = ("input", "trigger", "execution", "vars")
 _TASK_KEYS = frozenset({"output", "status", "error"})
 _EXECUTION_KEYS = frozenset({"id", "workflow_id", "version", "started_at"})
 _TRIGGER_KEYS = frozenset({"type", "method", "path", "headers", "query"})
+_KEYS_BY_TRIGGER = {
+    "webhook": _TRIGGER_KEYS,
+    "event": _TRIGGER_KEYS | {"event"},
+    "schedule": _TRIGGER_KEYS | {"scheduled_at"},
+}
+"""Trigger type -> the keys that ``trigger`` has; of other types nothing is promised."""
+_EVENT_KEYS = frozenset({"id", "source", "type", "subject", "time"})
+_AT_START = ("input", "trigger")
+"""The names there are when an execution is accepted."""
 _ERROR_KEYS = frozenset({"code", "message"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A string with expressions: where it stands, and who evaluates it (None: after all tasks of the level)."""
+    """A string with expressions: where it stands, and who evaluates it (None: after all tasks of the level).
+
+    :param trigger_types: Set where the expression is evaluated before anything runs, when only ``input`` and
+        ``trigger`` are there: by which types of triggers.
+    """
 
     parts: Parts
     level: Level
     reader: int | None
     task_id: str | None
+    trigger_types: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -74,6 +88,16 @@ class Expressions:
         else:
             self._report_not_single(parts, value, task_id)
 
+    def check_at_start(self, value: Any, parts: Parts, level: Level, trigger_types: tuple[str, ...]) -> None:
+        """Check one expression that is evaluated when an execution is accepted.
+
+        :param trigger_types: The triggers it is evaluated for.
+        """
+        if isinstance(value, str) and has_expression(value):
+            self._check_text(value, _Place(parts, level, None, None, trigger_types), Single((), value))
+        else:
+            self._report_not_single(parts, value, None)
+
     def _report_not_single(self, parts: Parts, value: Any, task_id: str | None) -> None:
         name = next(part for part in reversed(parts) if isinstance(part, str))
         suggestion = (
@@ -95,6 +119,9 @@ class Expressions:
             self._report(error, place)
         if single is not None and not template.is_expression:
             self._report_not_single(place.parts, text, place.task_id)
+        if single is not None and single.is_number and template.kind in ("boolean", "list", "object"):
+            message = f"`{place.parts[-1]}` must be a number; this expression always gives {template.kind}."
+            self.problems.error("invalid_config", place.parts, message, task_id=place.task_id)
         self.uses.extend(template.condition_uses if single is not None and single.is_condition else template.uses)
         for reference in template.references:
             _ReferenceCheck(self, reference, place).run()
@@ -123,7 +150,12 @@ class _ReferenceCheck:
 
     def run(self) -> None:
         root = self.reference.root
-        if root in NAMES:
+        if self.place.trigger_types is not None and root not in _AT_START:
+            suggestion = self.owner.problems.closest(root, _AT_START)
+            self._undefined(
+                f"This is evaluated before anything runs: only input and trigger are there; got '{root}'.", suggestion
+            )
+        elif root in NAMES:
             self._check_name(root)
         elif root in self.place.level.items():
             return
@@ -146,10 +178,20 @@ class _ReferenceCheck:
             self._check_variable(frozenset(fields.vars))
         elif root == "execution":
             self._check_key("execution", _EXECUTION_KEYS, path)
-        elif root == "trigger" and all(trigger.type == "webhook" for trigger in self.owner.workflow.triggers):
-            self._check_key("trigger", _TRIGGER_KEYS, path)
+        elif root == "trigger":
+            self._check_trigger(path)
         elif root == "input" and fields is not None and fields.input is not None:
             self._check_input(fields.input)
+
+    def _check_trigger(self, path: tuple[str | int, ...]) -> None:
+        types = self.place.trigger_types
+        if types is None:
+            types = tuple(trigger.type for trigger in self.owner.workflow.triggers)
+        if not all(kind in _KEYS_BY_TRIGGER for kind in types):
+            return
+        self._check_key("trigger", frozenset[str]().union(*(_KEYS_BY_TRIGGER[kind] for kind in types)), path)
+        if path and path[0] == "event":
+            self._check_key("trigger.event", _EVENT_KEYS, path[1:])
 
     def _check_variable(self, known: frozenset[str]) -> None:
         """Check that a variable is listed; one that is not has no value, so ``default`` does not excuse it."""

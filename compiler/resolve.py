@@ -14,7 +14,7 @@ from compiler.model import POD_FIELDS, UNAVAILABLE_SETTINGS, TaskFields, Trigger
 from compiler.problems import Parts, Problems, listed, shown
 from compiler.steps import STEP_TYPES, StepConfig
 from compiler.steps.map import MapConfig
-from compiler.triggers import TRIGGER_TYPES, TriggerConfig, WebhookConfig
+from compiler.triggers import TRIGGER_TYPES, ScheduleConfig, TriggerConfig, WebhookConfig
 from compiler.validation import did_you_mean, validate
 
 MAX_TASKS = 1_000
@@ -56,10 +56,11 @@ class Task:
 
 @dataclass(slots=True)
 class Trigger:
-    """A trigger as far as it could be read."""
+    """A trigger as far as it could be read; ``parts`` is its path in the document."""
 
     type: str
     config: TriggerConfig | None
+    parts: Parts = ()
 
 
 @dataclass(slots=True)
@@ -122,19 +123,20 @@ def _read_triggers(document: dict[str, Any], problems: Problems) -> list[Trigger
     elif isinstance(many, list):
         triggers += [_read_trigger(item, ("triggers", index), problems) for index, item in enumerate(many)]
         _check_webhooks_differ(triggers[-len(many) :] if many else [], problems)
+        _check_schedules_differ(triggers, problems)
     return triggers
 
 
 def _read_trigger(raw: Any, parts: Parts, problems: Problems) -> Trigger:
     fields = validate(TriggerFields, raw, parts, problems)
     if fields is None:
-        return Trigger("", None)
+        return Trigger("", None, parts)
     model = TRIGGER_TYPES.get(fields.type)
     if model is None:
         suggestion = problems.closest(fields.type, TRIGGER_TYPES)
         message = f"`type` must be one of {listed(list(TRIGGER_TYPES))}; got {shown(fields.type)}."
         problems.error("unknown_type", (*parts, "type"), message + did_you_mean(suggestion), suggestion=suggestion)
-        return Trigger(fields.type, None)
+        return Trigger(fields.type, None, parts)
     if not model.available:
         problems.unavailable(
             "unavailable_type", (*parts, "type"), f"Triggers of type '{fields.type}' are not available yet."
@@ -143,7 +145,7 @@ def _read_trigger(raw: Any, parts: Parts, problems: Problems) -> Trigger:
     config = validate(model, fields.config, (*parts, "config") if has_config else parts, problems)
     if isinstance(config, WebhookConfig):
         _check_webhook_features(config, (*parts, "config"), problems)
-    return Trigger(fields.type, config)
+    return Trigger(fields.type, config, parts)
 
 
 def _check_webhook_features(config: WebhookConfig, parts: Parts, problems: Problems) -> None:
@@ -168,6 +170,18 @@ def _check_webhooks_differ(triggers: list[Trigger], problems: Problems) -> None:
                 message = "Path and method of a webhook must be unique; an earlier trigger has the same."
                 problems.error("invalid_trigger", ("triggers", index, "config", "path"), message)
             seen.add(address)
+
+
+def _check_schedules_differ(triggers: list[Trigger], problems: Problems) -> None:
+    """Airflow makes one run a moment: of two equal schedules the second would never start anything."""
+    seen: set[tuple[str, str]] = set()
+    for trigger in triggers:
+        if isinstance(trigger.config, ScheduleConfig):
+            times = (trigger.config.cron, trigger.config.timezone)
+            if times in seen:
+                message = "Times of a schedule must be unique in a workflow; an earlier trigger has the same."
+                problems.error("invalid_trigger", (*trigger.parts, "config", "cron"), message)
+            seen.add(times)
 
 
 def _read_tasks(raw: Any, parts: Parts, problems: Problems) -> list[Task]:
@@ -236,10 +250,14 @@ def _check_task_fields(task: Task, fields: TaskFields, problems: Problems) -> No
         if is_set(fields, name) and not task.kind.in_pod:
             message = f"`{name}` belongs to tasks of type 'code' and 'container', not to '{task.type}'."
             problems.error("invalid_config", (*task.parts, name), message, task_id=task.id)
-    # `route` is the one config key of an available type that does not work yet.
-    if task.kind.available and task.config is not None and is_set(task.config, "route"):
-        message = "`route` is not available yet; name a `model`."
-        problems.unavailable("unavailable_feature", (*task.parts, "config", "route"), message, task_id=task.id)
+    if task.kind.available and task.config is not None:
+        for name in task.kind.unavailable:
+            if is_set(task.config, name):
+                message = f"`{name}` is not available yet; leave it out."
+                problems.unavailable("unavailable_feature", (*task.parts, "config", name), message, task_id=task.id)
+    for found in task.config.task_problems(fields) if task.config is not None else ():
+        parts = task.parts if found.field is None else (*task.parts, found.field)
+        problems.error(found.code, parts, found.message, task_id=task.id)
 
 
 def _check_task_ids(tasks: list[Task], problems: Problems) -> None:

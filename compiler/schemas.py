@@ -38,6 +38,21 @@ def describes_object(schema: dict[str, Any]) -> bool:
     return schema.get("type") == "object"
 
 
+def mismatch(schema: dict[str, Any], value: Any) -> tuple[Parts, str] | None:
+    """Return where and why a value does not match a checked schema; None where it does."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+    from referencing import Registry
+
+    # An empty registry: a remote reference is an error, never a request.
+    error = best_match(Draft202012Validator(schema, registry=Registry()).iter_errors(value))
+    return None if error is None else (tuple(error.absolute_path), _short(error.message))
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= 200 else message[:199] + "…"
+
+
 def _problems_of(schema: dict[str, Any]) -> Iterator[tuple[Parts, str]]:
     """Yield paths and messages of what is wrong with a schema."""
     # Imported here: it takes half a second, and many workflows have no schema.
@@ -51,8 +66,7 @@ def _problems_of(schema: dict[str, Any]) -> Iterator[tuple[Parts, str]]:
     meta = Draft202012Validator(Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
     error = best_match(meta.iter_errors(schema))
     if error is not None:
-        reason = error.message if len(error.message) <= 200 else error.message[:199] + "…"
-        yield tuple(error.absolute_path), f"A schema must be valid JSON Schema 2020-12: {reason}."
+        yield tuple(error.absolute_path), f"A schema must be valid JSON Schema 2020-12: {_short(error.message)}."
         return
     yield from _reference_problems(schema)
 

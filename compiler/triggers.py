@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
+from compiler.crons import CronError, known_time_zone, printed_cron
 from compiler.fields import Duration, FormatModel, Json, problem
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
@@ -28,54 +27,52 @@ class ManualConfig(TriggerConfig):
 
 
 class WorkflowTriggerConfig(TriggerConfig):
-    """Started by another workflow."""
+    """May be started by another workflow."""
+
+    available: ClassVar[bool] = True
 
 
 class EventConfig(TriggerConfig):
     """Started by an event of a type."""
 
-    type: str = Field(min_length=1)
-    filter: Json = None
+    available: ClassVar[bool] = True
+
+    type: str = Field(min_length=1, max_length=500, description="The event's type, letter by letter.")
+    filter: Json = Field(
+        default=None, description="One expression over input and trigger.", json_schema_extra={"type": "string"}
+    )
 
 
-def check_cron(cron: str) -> str:
-    """Return a cron expression of five fields as it is.
+def check_cron(text: str) -> str:
+    """Return a cron expression of five fields, printed anew.
 
     :raises PydanticCustomError: It is none, or it never comes true.
     """
-    # Imported here: only scheduled workflows need it.
-    from croniter import croniter
-    from croniter.croniter import CroniterError
-
-    rule = "must be a cron expression of five fields, for example '0 9 * * 1-5'"
-    if not cron.isascii() or len(cron.split()) != 5 or re.search(r"\b[hr](?![a-z])", cron, re.IGNORECASE):
-        raise problem("invalid_trigger", rule)
     try:
-        # Any fixed day will do: whether it is ever due does not depend on it.
-        croniter(cron, datetime(2024, 1, 1, tzinfo=UTC)).get_next(datetime)
-    except (CroniterError, ValueError, KeyError, OverflowError) as error:
-        raise problem("invalid_trigger", f"{rule} ({error})") from error
-    return cron
+        return printed_cron(text)
+    except CronError as error:
+        raise problem("invalid_trigger", str(error)) from error
 
 
 def check_time_zone(name: str) -> str:
-    """Return a time zone's name as it is.
+    """Return a time zone's name as the list of IANA has it.
 
     :raises PydanticCustomError: There is no such zone.
     """
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise problem("invalid_trigger", "must be a time zone such as 'UTC' or 'Europe/Berlin'") from error
-    return name
+    known = known_time_zone(name)
+    if known is None:
+        raise problem("invalid_trigger", "must be a time zone such as 'UTC' or 'Europe/Berlin'")
+    return known
 
 
 class ScheduleConfig(TriggerConfig):
-    """Started by the clock."""
+    """Started by the clock; ``input`` is what each of its executions gets."""
+
+    available: ClassVar[bool] = True
 
     cron: Annotated[str, AfterValidator(check_cron)]
     timezone: Annotated[str, AfterValidator(check_time_zone)] = "UTC"
-    input: Json = None
+    input: Json = Field(default_factory=dict, description="The executions' input; {} without it.")
 
 
 class WebhookAuth(FormatModel):

@@ -1,13 +1,32 @@
-"""Where the control plane is: read from the environment of Airflow's processes."""
+"""Settings of the processes that run steps: Airflow's, and ``agent-factory run``. Read from the environment."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from operators.egress.policy import EgressPolicy, Endpoint
 
 API_URL = "AGENT_FACTORY_API_URL"
 RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's name, not a token
+EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
+OWN_URLS = (
+    API_URL,
+    "AGENT_FACTORY_AIRFLOW_URL",
+    "AGENT_FACTORY_DATABASE_URL",
+    "AGENT_FACTORY_REDIS_URL",
+    "AIRFLOW__API__BASE_URL",
+    "AIRFLOW__CELERY__BROKER_URL",
+    "AIRFLOW__CELERY__RESULT_BACKEND",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+)
+"""Variables that say where parts of the platform are."""
+_PORTS = {"amqp": 5672, "http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
 
 
 class SettingsError(Exception):
@@ -39,3 +58,30 @@ def runtime_settings(environment: Mapping[str, str] | None = None) -> RuntimeSet
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"{API_URL} must be a URL that begins with http:// or https://; got {url!r}")
     return RuntimeSettings(url, values[RUNTIME_TOKEN])
+
+
+def egress_policy(environment: Mapping[str, str] | None = None) -> EgressPolicy:
+    """Return what steps may reach beyond the public network: a setting of the deployment, never of a tenant.
+
+    :raises SettingsError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read.
+    """
+    from operators.egress.policy import EgressPolicy
+
+    values = os.environ if environment is None else environment
+    own = [_endpoint(values[name]) for name in OWN_URLS if values.get(name)]
+    try:
+        return EgressPolicy.parse(values.get(EGRESS_ALLOW, ""), own=tuple(filter(None, own)))
+    except ValueError as error:
+        raise SettingsError(f"{EGRESS_ALLOW} {error}") from None
+
+
+def _endpoint(url: str) -> Endpoint | None:
+    """Return where a URL of a setting leads; None for a socket or a file."""
+    from operators.egress.policy import Endpoint
+
+    try:
+        parts = urlsplit(url.removeprefix("db+"))
+        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    except ValueError:
+        return None
+    return Endpoint(parts.hostname, port) if parts.hostname else None

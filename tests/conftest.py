@@ -11,6 +11,7 @@ import pytest
 
 from api.platform import client
 from api.platform.postgres import Cluster, locate, server_environment
+from tests.stubs.http_server import HttpServer
 from tests.stubs.model_server import ModelServer
 from tests.support import MODEL_KEY, Platform, temporary_home
 
@@ -39,11 +40,19 @@ def models(session_models: ModelServer) -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="session")
+def session_web() -> Iterator[HttpServer]:
+    """A web server that the steps of the session's platform may call."""
+    with HttpServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def platform(session_models: ModelServer) -> Iterator[Platform]:
-    """The embedded platform of the session; its model calls go to the stub server."""
+    """The embedded platform of the session; its model calls go to the stub server, its steps may call this machine."""
     with temporary_home() as home, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", MODEL_KEY)
         patch.setenv("OPENAI_BASE_URL", session_models.openai_url)
+        patch.setenv("AGENT_FACTORY_EGRESS_ALLOW", "127.0.0.1")
         running = client.start(home, detach=False, restart=True)
         try:
             running.wait_ready(lambda text: print(f"platform: {text}", flush=True))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from compiler import compile_workflow
+from compiler.explain import as_text, explain_workflow
 
 pytestmark = pytest.mark.unit
 
@@ -20,7 +21,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_QUICK = re.compile(r"\.venv/bin/agent-factory (validate|compile|run) ")
+_TEXT = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_QUICK = re.compile(r"\.venv/bin/agent-factory (validate|compile|explain|new|run) ")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _INLINE_CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -42,7 +44,7 @@ def relative_links(text: str) -> list[str]:
 
 def test_the_readme_shows_each_quick_command() -> None:
     shown = {command.split()[1] for command in quick_commands(README)}
-    assert shown == {"validate", "compile", "run"}
+    assert shown == {"validate", "compile", "explain", "new", "run"}
 
 
 @pytest.mark.parametrize("command", quick_commands(README))
@@ -59,6 +61,13 @@ def test_the_dag_in_the_readme_is_what_the_compiler_writes() -> None:
     compiled = compile_workflow(source, organization="acme").files["acme__workflow_123.py"].decode()
     (shown,) = _PYTHON.findall(README)
     assert compiled.endswith(shown)
+
+
+def test_the_explanation_in_the_readme_is_what_explain_prints() -> None:
+    _, explanation = explain_workflow((ROOT / "dags/examples/customer_support.json").read_bytes())
+    assert explanation is not None
+    (shown,) = _TEXT.findall(README)
+    assert as_text(explanation).startswith(shown)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -47,6 +47,26 @@ def write_files(directory: Path, files: dict[str, bytes]) -> list[str]:
     return [_printable(directory / name) for name in files]
 
 
+def write_new(path: Path, data: bytes, *, force: bool) -> str:
+    """Write one file and return its path.
+
+    :param force: Whether a file that is there may be written over.
+    :raises UnusableFileError: There is one and ``force`` is false, or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if force:
+            _write(path, data)
+        else:
+            with path.open("xb") as file:
+                file.write(data)
+    except FileExistsError as error:
+        raise UnusableFileError(f"{_printable(path)} is there already; --force writes over it.") from error
+    except (OSError, ValueError) as error:
+        raise UnusableFileError(f"FILE must be writable; got {_printable(path)}: {_reason(error)}.") from error
+    return _printable(path)
+
+
 def _write(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -9,6 +9,8 @@ import click
 COMMANDS = {
     "validate": "api.cli.validate",
     "compile": "api.cli.compile",
+    "explain": "api.cli.explain",
+    "new": "api.cli.new",
     "run": "api.cli.run",
     "publish": "api.cli.remote",
     "execute": "api.cli.remote",

@@ -10,6 +10,7 @@ import click
 import orjson
 
 from compiler.diagnostics import Diagnostic
+from compiler.problems import one_line
 
 Format = Literal["json", "text"]
 
@@ -31,13 +32,10 @@ def print_json(value: Any) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
-def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+def print_diagnostics(diagnostics: Iterable[Diagnostic], *, to_stderr: bool = False) -> None:
     """Print one line a diagnostic: severity, code, path, message."""
     for diagnostic in diagnostics:
         place = diagnostic.path or "(the whole file)"
-        click.echo(f"{diagnostic.severity}: {diagnostic.code} at {place}: {one_line(diagnostic.message)}")
-
-
-def one_line(text: str) -> str:
-    """Return a text that cannot move the cursor or fake another line."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+        click.echo(
+            f"{diagnostic.severity}: {diagnostic.code} at {place}: {one_line(diagnostic.message)}", err=to_stderr
+        )

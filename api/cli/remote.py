@@ -14,11 +14,12 @@ import httpx
 import orjson
 
 from api.cli.files import read_source
-from api.cli.output import one_line, print_json
+from api.cli.output import print_json
 from api.cli.run import JsonParam
 from api.platform.errors import PlatformError
 from api.platform.home import Home
 from compiler.fields import is_identifier
+from compiler.problems import one_line
 
 WAIT_SECONDS = 30
 FINAL = ("success", "failed", "cancelled")
@@ -133,7 +134,7 @@ def _show(remote: Remote, execution_id: str, *, wait: str = "0") -> dict[str, An
 
 @click.group("executions")
 def executions_command() -> None:
-    """Look at executions."""
+    """Look at executions, and cancel them."""
 
 
 @executions_command.command("show")
@@ -146,6 +147,16 @@ def show_command(execution_id: str, output_format: str) -> None:
         print_json(execution)
     else:
         click.echo("\n".join(describe_execution(execution)))
+
+
+@executions_command.command("cancel")
+@click.argument("execution_id", metavar="ID")
+def cancel_command(execution_id: str) -> None:
+    """Cancel an execution; one that has ended stays as it is."""
+    response = Remote().request("POST", f"/api/v1/executions/{quote(execution_id, safe='')}/cancel")
+    body = _body(response)
+    _refuse_problem(response, body)
+    print_json(body)
 
 
 def describe_execution(execution: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,12 +77,18 @@ class JsonFileParam(JsonParam):
     type=JsonFileParam(must_be_object=True),
     help="Object from task id to an output, or to a list with an item an attempt ({'error': 'text'} fails it).",
 )
+@click.option(
+    "--workflows",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of the workflows that `workflow` steps may call. [default: that of FILE]",
+)
 @click.option("--fusion", type=click.Choice(["auto", "off"]), help="Overrules the workflow's settings.fusion.")
 def run_command(
     file: Path,
     input_value: Any,
     variables: dict[str, Any],
     stubs: dict[str, Any] | None,
+    workflows: Path | None,
     fusion: Literal["auto", "off"] | None,
 ) -> None:
     """Run the workflow in FILE in this process and print its result as one JSON object.
@@ -98,14 +105,16 @@ def run_command(
         click.echo(f"warning: {diagnostic.code} at {diagnostic.path}: {diagnostic.message}", err=True)
     _warn_of_unused(compilation.plan, stubs or {}, variables)
     try:
-        running = run_plan(
-            compilation.plan,
-            input=input_value,
-            vars=variables,
-            stubs=Stubs(stubs),
-            approver=terminal_approver(),
+        result = asyncio.run(
+            run_plan(
+                compilation.plan,
+                input=input_value,
+                vars=variables,
+                stubs=Stubs(stubs),
+                approver=terminal_approver(),
+                find_workflow=_Neighbours(workflows or file.parent).find,
+            )
         )
-        result = asyncio.run(running)
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
@@ -113,10 +122,47 @@ def run_command(
     sys.exit(0 if result.status == "success" else 1)
 
 
+class _Neighbours:
+    """The workflows that ``workflow`` steps may call: the JSON files of a folder, by their ids.
+
+    :param folder: It is read when the first step calls.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, bytes] | None = None
+
+    def find(self, workflow_id: str) -> Plan | None:
+        """Return the plan of a workflow.
+
+        :raises ValueError: It has errors.
+        """
+        if self._files is None:
+            self._files = dict(self._read())
+        source = self._files.get(workflow_id)
+        if source is None:
+            return None
+        compilation = compile_workflow(source, organization=ORGANIZATION)
+        if compilation.plan is None:
+            first = next(item for item in compilation.diagnostics if item.severity == "error")
+            raise ValueError(f"workflow {workflow_id!r} has errors; the first, at {first.path!r}: {first.message}")
+        return compilation.plan
+
+    def _read(self) -> Iterator[tuple[str, bytes]]:
+        for path in sorted(self._folder.glob("*.json"), reverse=True):
+            try:
+                source = path.read_bytes()
+                document = orjson.loads(source)
+            except (OSError, orjson.JSONDecodeError):
+                continue  # Not every JSON file is a workflow.
+            if isinstance(document, dict) and isinstance(document.get("id"), str) and "tasks" in document:
+                yield document["id"], source
+
+
 def _warn_of_unused(plan: Plan, stubs: dict[str, Any], variables: dict[str, Any]) -> None:
     """Say which stubs and variables nothing uses: most often a slip of the pen."""
     known = {step.id for step in plan.steps}
-    for name in sorted(set(stubs) - known):
+    for name in sorted(name for name in stubs if name not in known and "." not in name):
         click.echo(f"warning: --stubs names {name!r}, which is no task of this workflow", err=True)
     for name in sorted(set(variables) - set(plan.vars)):
         click.echo(f"warning: --vars gives {name!r}, which `vars` of this workflow does not name", err=True)

@@ -33,4 +33,5 @@ def validate_command(file: Path, output_format: Format | None) -> None:
 def _summary(count: int, errors: bool) -> str:
     if count == 0:
         return "The workflow is valid."
-    return "The workflow is not valid." if errors else "The workflow is valid, with warnings."
+    verdict = "The workflow is not valid." if errors else "The workflow is valid, with warnings."
+    return f"{verdict} What the codes mean: docs/diagnostics/<code>.md"

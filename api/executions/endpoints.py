@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from api.auth import CallerDep, SettingsDep
 from api.database import DatabaseDep, Transaction
 from api.edge import EdgeRoute
-from api.executions.repository import Outcome
-from api.executions.schemas import ExecutionAccepted, ExecutionCreate, ExecutionView
+from api.executions.repository import ENDED, Outcome
+from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionCreate, ExecutionView
 from api.executions.service import ExecutionService, parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
 from api.notifications import ListenerDep
@@ -29,11 +29,33 @@ async def execute_workflow(
     plans: PlansDep,
     session: Transaction,
 ) -> ExecutionAccepted:
-    """Start the current version of a workflow; ``Location`` is where to see the execution."""
+    """Start the current version of a workflow; ``Location`` is where to see the execution.
+
+    200 with an unfinished execution instead of a new one, where the workflow's ``conflict`` says so.
+    """
     service = ExecutionService(session, caller.organization_id, settings, plans)
     accepted = await service.accept(body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER)
     response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
+    if accepted.existing:
+        response.status_code = 200
     return accepted
+
+
+@router.post("/executions/{execution_id}/cancel", status_code=202)
+async def cancel_execution(
+    execution_id: str,
+    response: Response,
+    caller: CallerDep,
+    settings: SettingsDep,
+    plans: PlansDep,
+    session: Transaction,
+) -> ExecutionCancelled:
+    """Cancel an execution: 200 where it has ended, now or before, 202 where its runners are still to hear of it."""
+    service = ExecutionService(session, caller.organization_id, settings, plans)
+    cancelled = await service.cancel(parse_execution_id(execution_id))
+    if cancelled.status in ENDED:
+        response.status_code = 200
+    return cancelled
 
 
 @router.get("/executions/{execution_id}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.models import ExecutionStep, Lease, OutboxEntry, WorkflowExecution
+from api.models import Agent, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
 from api.workflows.repository import PublishedVersion
 
 ENDED = ("success", "failed", "cancelled")
@@ -33,6 +34,43 @@ class Outcome:
         return self.status in ENDED
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where an execution comes from, as far as other executions are concerned.
+
+    :param depth: How many executions in a row started one another up to this one.
+    :param parent: The execution that waits for it and takes it along when it ends.
+    :param error_of: The failed execution that it is started for.
+    :param caller: Names the attempt of the step that starts it, and starts nothing else.
+    """
+
+    depth: int = 0
+    parent: UUID | None = None
+    error_of: UUID | None = None
+    caller: str | None = None
+
+
+@dataclass(frozen=True)
+class NewExecution:
+    """What an acceptance stores beside the version. ``key`` groups executions for ``limit``."""
+
+    input: Any
+    trigger: Any
+    timeout_seconds: float | None
+    limit: int | None
+    key: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An execution that has not ended and is not being cancelled."""
+
+    id: UUID
+    status: str
+    version_id: UUID
+
+
 class ExecutionRepository:
     """Executions of one organisation."""
 
@@ -40,7 +78,7 @@ class ExecutionRepository:
         self._session = session
         self._organization_id = organization_id
 
-    async def add(self, version: PublishedVersion, *, input: Any, trigger: Any, timeout_seconds: float | None) -> UUID:
+    async def add(self, version: PublishedVersion, new: NewExecution) -> UUID:
         """Store a pending execution; return its id."""
         return (
             await self._session.execute(
@@ -49,9 +87,15 @@ class ExecutionRepository:
                     organization_id=self._organization_id,
                     agent_id=version.agent_id,
                     version_id=version.version_id,
-                    input=input,
-                    trigger=trigger,
-                    timeout_seconds=timeout_seconds,
+                    input=new.input,
+                    trigger=new.trigger,
+                    timeout_seconds=new.timeout_seconds,
+                    concurrency_limit=new.limit,
+                    concurrency_key=new.key,
+                    depth=new.origin.depth,
+                    parent_execution_id=new.origin.parent,
+                    error_of=new.origin.error_of,
+                    caller=new.origin.caller,
                 )
                 .returning(WorkflowExecution.id)
             )
@@ -112,16 +156,121 @@ class ExecutionRepository:
         )
         return {step_id for steps in await self._session.scalars(query) for step_id in steps}
 
-    async def fail(self, execution_id: UUID, error: dict[str, Any]) -> bool:
-        """End an execution that never began; False if it did begin or has ended."""
-        failed = await self._session.execute(
-            update(WorkflowExecution)
+    async def lock(self, execution_id: UUID) -> WorkflowExecution | None:
+        """Return an execution whose row is locked until the transaction ends."""
+        return await self._session.scalar(
+            select(WorkflowExecution)
+            .where(WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id == execution_id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+
+    async def now(self) -> datetime:
+        """Return the database's time, the only one that all processes share."""
+        return (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+
+    async def lock_group(self, agent_id: UUID, key: str) -> None:
+        """Let one acceptance at a time look at the executions of a workflow and key."""
+        name = f"{self._organization_id}:{agent_id}:{key}"
+        await self._session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+    async def unfinished(self, agent_id: UUID, key: str) -> list[Unfinished]:
+        """Return the unfinished executions of a workflow and key, the oldest first, but not those being cancelled."""
+        rows = await self._session.execute(
+            select(WorkflowExecution.id, WorkflowExecution.status, WorkflowExecution.version_id)
             .where(
                 WorkflowExecution.organization_id == self._organization_id,
-                WorkflowExecution.id == execution_id,
-                WorkflowExecution.status == "pending",
+                WorkflowExecution.agent_id == agent_id,
+                WorkflowExecution.concurrency_key == key,
+                WorkflowExecution.completed_at.is_(None),
+                WorkflowExecution.cancel_requested_at.is_(None),
             )
-            .values(status="failed", error=error, completed_at=func.clock_timestamp())
-            .returning(WorkflowExecution.id)
+            .order_by(WorkflowExecution.accepted_at, WorkflowExecution.id)
         )
-        return failed.first() is not None
+        return [Unfinished(*row) for row in rows]
+
+    async def lock_caller(self, caller: str) -> None:
+        """Let one start at a time of a step's child through."""
+        name = f"{self._organization_id}:{caller}"
+        await self._session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 1))))
+
+    async def of_caller(self, caller: str) -> WorkflowExecution | None:
+        """Return the execution that an attempt of a step started."""
+        return await self._session.scalar(
+            select(WorkflowExecution).where(
+                WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.caller == caller
+            )
+        )
+
+    async def callers(self, execution_id: UUID) -> list[str]:
+        """Return the ids of the workflows whose steps wait for one another down to an execution's, the first first."""
+        execution, organization = WorkflowExecution, self._organization_id
+        chain = (
+            select(execution.parent_execution_id, execution.agent_id, literal(0).label("above"))
+            .where(execution.organization_id == organization, execution.id == execution_id)
+            .cte("chain", recursive=True)
+        )
+        above = select(execution.parent_execution_id, execution.agent_id, chain.c.above + 1).where(
+            execution.organization_id == organization, execution.id == chain.c.parent_execution_id
+        )
+        chain = chain.union_all(above)
+        query = (
+            select(Agent.workflow_id)
+            .join(chain, (Agent.id == chain.c.agent_id) & (Agent.organization_id == organization))
+            .order_by(chain.c.above.desc())
+        )
+        return list(await self._session.scalars(query))
+
+    async def unfinished_children(self, execution_id: UUID) -> list[UUID]:
+        """Return the unfinished executions that an execution waits for."""
+        return list(
+            await self._session.scalars(
+                select(WorkflowExecution.id)
+                .where(
+                    WorkflowExecution.organization_id == self._organization_id,
+                    WorkflowExecution.parent_execution_id == execution_id,
+                    WorkflowExecution.completed_at.is_(None),
+                )
+                .order_by(WorkflowExecution.id)
+            )
+        )
+
+    async def is_at_work(self, execution_id: UUID) -> bool:
+        """Tell whether a runner holds a live lease on a unit of an execution."""
+        query = select(Lease.unit).where(
+            Lease.organization_id == self._organization_id,
+            Lease.execution_id == execution_id,
+            Lease.owner.is_not(None),
+            Lease.expires_at > func.clock_timestamp(),
+        )
+        return await self._session.scalar(query.limit(1)) is not None
+
+    async def withdraw(self, execution_id: UUID) -> int | None:
+        """Take the order to start an execution back; return how often a relay tried, None if there is no order."""
+        return await self._session.scalar(
+            delete(OutboxEntry)
+            .where(
+                OutboxEntry.organization_id == self._organization_id,
+                OutboxEntry.execution_id == execution_id,
+                OutboxEntry.kind == "start",
+                OutboxEntry.dead.is_(False),
+            )
+            .returning(OutboxEntry.attempts)
+        )
+
+    async def stop_run(self, execution_id: UUID, version: PublishedVersion, seconds: float = 0.0) -> None:
+        """Have a relay stop the run in Airflow, in so many seconds."""
+        due = func.clock_timestamp() + timedelta(seconds=seconds)
+        order = insert(OutboxEntry).values(
+            organization_id=self._organization_id,
+            execution_id=execution_id,
+            agent_id=version.agent_id,
+            dag_id=version.dag_id,
+            kind="stop",
+            available_at=due,
+        )
+        await self._session.execute(
+            order.on_conflict_do_update(
+                index_elements=["organization_id", "execution_id", "kind"], set_={"available_at": due, "dead": False}
+            )
+        )

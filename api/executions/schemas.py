@@ -21,13 +21,33 @@ class ExecutionCreate(BaseModel):
 
 
 class ExecutionAccepted(BaseModel):
-    """An execution that was stored and will run."""
+    """An execution that was stored and will run.
+
+    ``existing`` tells that nothing new was started: the limit is reached, and the workflow's ``conflict`` is
+    ``use_existing``.
+    """
 
     execution_id: UUID
     status: ExecutionStatus
     workflow_id: str
     version: int
     url: str
+    existing: bool = False
+
+
+class ExecutionCancelled(BaseModel):
+    """An execution that is to be cancelled. Its ``status`` is final already, or becomes so within seconds."""
+
+    execution_id: UUID
+    status: ExecutionStatus
+
+
+class ErrorHandling(BaseModel):
+    """What became of a failed execution's ``error_workflow``: the execution that it started, or why it did not."""
+
+    workflow_id: str
+    execution_id: UUID | None
+    problem: StepError | None
 
 
 class StepView(BaseModel):
@@ -60,7 +80,9 @@ class ExecutionView(BaseModel):
     """An execution with every step of its plan, in the plan's order.
 
     ``version`` and ``digest`` are of the version that runs; until the first step starts, of the one that was current
-    at acceptance. ``duration_ms`` counts from acceptance, ``queued_ms`` from acceptance to the first lease.
+    at acceptance. ``depth`` counts the executions in a row that started one another up to this one; ``error_of`` is the
+    failed execution that this one was started for. ``duration_ms`` counts from acceptance, ``queued_ms`` from
+    acceptance to the first lease.
     """
 
     execution_id: UUID
@@ -75,6 +97,11 @@ class ExecutionView(BaseModel):
     accepted_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    cancel_requested_at: datetime | None
+    parent_execution_id: UUID | None
+    depth: int
+    error_of: UUID | None
+    error_workflow: ErrorHandling | None
     queued_ms: float | None
     duration_ms: float | None
     usage: UsageTotal

@@ -1,4 +1,4 @@
-"""Accepting executions, and looking at them."""
+"""Accepting executions, cancelling them, and looking at them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api import notifications
+from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
+from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository, Outcome
-from api.executions.schemas import ExecutionAccepted, ExecutionView
+from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionView
 from api.executions.view import show_execution
 from api.problems import not_found
 from api.settings import Settings
@@ -40,29 +41,22 @@ class ExecutionService:
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
         self._approvals = ApprovalRepository(session, organization_id)
+        self._acceptance = Acceptance(session, organization_id, settings, plans)
 
     async def accept(self, workflow_id: str, *, input: Any, trigger: Any) -> ExecutionAccepted:
-        """Store an execution of the current version and have Airflow told, in one transaction.
+        """Store an execution of the current version and have Airflow told; see :meth:`Acceptance.accept`."""
+        return await self._acceptance.accept(workflow_id, input=input, trigger=trigger)
 
-        :raises Problem: 404 where nothing of this id is published, 422 where the input does not fit.
+    async def cancel(self, execution_id: UUID) -> ExecutionCancelled:
+        """Cancel an execution; an ended one stays as it is.
+
+        :raises Problem: 404.
         """
-        version = await self._workflows.current(workflow_id)
-        if version is None:
-            raise not_found("published workflow", workflow_id)
-        loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
-        loaded.check_input(input)
-        execution_id = await self._executions.add(
-            version, input=input, trigger=trigger, timeout_seconds=loaded.plan.timeout_seconds
-        )
-        await self._executions.add_to_outbox(execution_id, version)
-        await notifications.notify(self._session, notifications.OUTBOX)
-        return ExecutionAccepted(
-            execution_id=execution_id,
-            status="pending",
-            workflow_id=workflow_id,
-            version=version.number,
-            url=f"{self._settings.public_url}/api/v1/executions/{execution_id}",
-        )
+        row = await self._executions.lock(execution_id)
+        if row is None:
+            raise not_found("execution", execution_id)
+        await self._acceptance.ending().cancel(row)
+        return ExecutionCancelled(execution_id=row.id, status=row.status)
 
     async def outcome(self, execution_id: UUID) -> Outcome:
         """Return how an execution stands.
@@ -85,6 +79,7 @@ class ExecutionService:
         version = await self._workflows.by_id(execution.version_id)
         assert version is not None, "versions are never deleted"
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
+        run_id = await AdoptedRunRepository(self._session, self._organization_id).run_id_of(execution_id)
         return show_execution(
             execution,
             version,
@@ -94,4 +89,5 @@ class ExecutionService:
             await self._approvals.of_steps(execution_id),
             public_url=self._settings.public_url,
             airflow_url=self._settings.airflow_url,
+            run_id=run_id or str(execution_id),
         )

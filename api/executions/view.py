@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from urllib.parse import quote
 from uuid import UUID
 
 from api.executions.schemas import ExecutionView, StepView, UsageTotal
@@ -23,10 +24,12 @@ def show_execution(
     *,
     public_url: str,
     airflow_url: str,
+    run_id: str,
 ) -> ExecutionView:
     """Return an execution with every step of the plan, pending ones too.
 
     :param approvals: Ids of approvals by step.
+    :param run_id: Its run in Airflow: the execution's id, or that of the run it was made for.
     """
     records = {record.step_id: record for record in journal}
     steps = [
@@ -48,12 +51,17 @@ def show_execution(
         accepted_at=execution.accepted_at,
         started_at=execution.started_at,
         completed_at=execution.completed_at,
+        cancel_requested_at=execution.cancel_requested_at,
+        parent_execution_id=execution.parent_execution_id,
+        depth=execution.depth,
+        error_of=execution.error_of,
+        error_workflow=execution.error_handling,
         queued_ms=_milliseconds(execution.accepted_at, execution.started_at),
         duration_ms=_milliseconds(execution.accepted_at, execution.completed_at),
         usage=_total([usage for step in steps for usage in step.usage]),
         steps=steps,
         url=f"{public_url}/api/v1/executions/{execution.id}",
-        airflow_url=f"{airflow_url}/dags/{version.dag_id}/runs/{execution.id}",
+        airflow_url=f"{airflow_url}/dags/{version.dag_id}/runs/{quote(run_id, safe='')}",
     )
 
 

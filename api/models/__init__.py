@@ -2,19 +2,24 @@
 
 from api.models.approval import Approval
 from api.models.base import Base
-from api.models.execution import ExecutionStep, Lease, OutboxEntry, WorkflowExecution
+from api.models.event import EventSubscription, ReceivedEvent
+from api.models.execution import AdoptedRun, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
-from api.models.workflow import Agent, Artifact, Release, WebhookRoute, WorkflowVersion
+from api.models.workflow import Agent, Artifact, PreparedInput, Release, WebhookRoute, WorkflowVersion
 
 __all__ = [
+    "AdoptedRun",
     "Agent",
     "Approval",
     "Artifact",
     "Base",
+    "EventSubscription",
     "ExecutionStep",
     "Lease",
     "Organization",
     "OutboxEntry",
+    "PreparedInput",
+    "ReceivedEvent",
     "Release",
     "Variable",
     "WebhookRoute",

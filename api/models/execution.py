@@ -23,6 +23,13 @@ class WorkflowExecution(Base):
     ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
     first unhandled failure, while other units may still be at work: they start nothing more.
     ``answer`` is the first ``respond``.
+
+    ``relayed_at`` is when a relay first took it for Airflow, or when it began without one: from then to
+    ``completed_at`` it takes up one of its workflow's ``concurrency_limit`` places, counted for each
+    ``concurrency_key``. ``cancel_requested_at`` is kept until it is reopened. ``depth`` counts the executions that
+    started one another up to this one. ``parent_execution_id`` is the execution that waits for it and takes it along
+    when it ends; ``caller`` the attempt of a step that started it; ``error_of`` the failed execution that it was
+    started for; ``error_handling`` what became of the failed one's own ``error_workflow``.
     """
 
     __tablename__ = "workflow_executions"
@@ -34,6 +41,26 @@ class WorkflowExecution(Base):
         # The runtime API is asked by id alone.
         Index(None, "id"),
         Index(None, "organization_id", "agent_id", "accepted_at"),
+        Index(
+            "ix_workflow_executions_unfinished",
+            "organization_id",
+            "agent_id",
+            "concurrency_key",
+            postgresql_where=text("completed_at IS NULL"),
+        ),
+        Index(
+            "ix_workflow_executions_caller",
+            "organization_id",
+            "caller",
+            unique=True,
+            postgresql_where=text("caller IS NOT NULL"),
+        ),
+        Index(
+            "ix_workflow_executions_parent",
+            "organization_id",
+            "parent_execution_id",
+            postgresql_where=text("parent_execution_id IS NOT NULL"),
+        ),
     )
 
     organization_id: Mapped[OrganizationKey]
@@ -55,6 +82,28 @@ class WorkflowExecution(Base):
     accepted_at: Mapped[CreatedAt]
     started_at: Mapped[Timestamp | None]
     completed_at: Mapped[Timestamp | None]
+    relayed_at: Mapped[Timestamp | None]
+    cancel_requested_at: Mapped[Timestamp | None]
+    concurrency_limit: Mapped[int | None]
+    concurrency_key: Mapped[str] = mapped_column(server_default=text("''"))
+    depth: Mapped[int] = mapped_column(server_default=text("0"))
+    parent_execution_id: Mapped[UUID | None]
+    error_of: Mapped[UUID | None]
+    caller: Mapped[str | None]
+    error_handling: Mapped[OptionalJson]
+
+
+class AdoptedRun(Base):
+    """A run that was started in Airflow, and the execution that was made for it at its first lease."""
+
+    __tablename__ = "adopted_runs"
+    __table_args__ = (_of_execution(), UniqueConstraint("organization_id", "execution_id"))
+
+    organization_id: Mapped[OrganizationKey]
+    dag_id: Mapped[TextKey]
+    run_id: Mapped[TextKey]
+    execution_id: Mapped[UUID]
+    adopted_at: Mapped[CreatedAt]
 
 
 class ExecutionStep(Base):
@@ -98,16 +147,16 @@ class Lease(Base):
 
 
 class OutboxEntry(Base):
-    """An accepted execution that Airflow has still to hear of.
+    """What Airflow has still to hear of an execution: ``start`` its run, or ``stop`` it.
 
-    Gone once Airflow has the run; ``dead`` ones stay, with the error. ``available_at`` is when a relay may take it:
+    Gone once Airflow did it; ``dead`` ones stay, with the error. ``available_at`` is when a relay may take it:
     a relay that takes one moves it ahead, so that the entry comes back if the relay dies.
     """
 
     __tablename__ = "outbox"
     __table_args__ = (
         _of_execution(),
-        UniqueConstraint("organization_id", "execution_id"),
+        UniqueConstraint("organization_id", "execution_id", "kind"),
         Index("ix_outbox_available_at", "available_at", postgresql_where=text("NOT dead")),
     )
 
@@ -116,6 +165,7 @@ class OutboxEntry(Base):
     execution_id: Mapped[UUID]
     agent_id: Mapped[UUID]
     dag_id: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default="start")
     refusals: Mapped[int] = mapped_column(server_default=text("0"))
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     error: Mapped[str | None]

@@ -84,3 +84,16 @@ class WebhookRoute(Base):
     method: Mapped[TextKey]
     agent_id: Mapped[UUID]
     config: Mapped[JsonColumn]
+
+
+class PreparedInput(Base):
+    """An input that waits for a run that is started in Airflow: only its id goes through there."""
+
+    __tablename__ = "prepared_inputs"
+    __table_args__ = (ForeignKeyConstraint(["organization_id", "agent_id"], ["agents.organization_id", "agents.id"]),)
+
+    organization_id: Mapped[OrganizationKey]
+    id: Mapped[NewId]
+    agent_id: Mapped[UUID]
+    input: Mapped[JsonColumn]
+    created_at: Mapped[CreatedAt]

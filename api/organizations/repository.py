@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,6 +21,10 @@ class OrganizationRepository:
     async def find(self, slug: str) -> UUID | None:
         """Return an organisation's id."""
         return await self._session.scalar(select(Organization.id).where(Organization.slug == slug))
+
+    async def count_others(self, slug: str) -> int:
+        """Return how many organisations there are beside one."""
+        return await self._session.scalar(select(func.count()).where(Organization.slug != slug)) or 0
 
     async def ensure(self, slug: str) -> UUID:
         """Return an organisation's id; make the organisation if it is not there."""

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import orjson
 
+from api.platform.errors import PlatformError
 from api.platform.home import Credentials, Home, write_private
 from api.platform.postgres import Cluster
+from operators.settings import EGRESS_ALLOW, SettingsError, egress_policy
 
 USER = "admin"
 BUNDLE = "agent_factory"
@@ -80,7 +82,13 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
     """Return the whole environment of Airflow's processes.
 
     Nothing of the caller's Airflow and no model key: those reach a step through the control plane only.
+
+    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read; every ``http_request`` would fail.
     """
+    try:
+        egress_policy(base)
+    except SettingsError as error:
+        raise PlatformError(f"{error}.") from None
     kept = {
         name: value
         for name, value in base.items()
@@ -92,6 +100,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
+        EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
         "AGENT_FACTORY_PRELOAD": ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
     }

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api.platform.guard import die_with_parent
 from api.platform.postgres import Account, last_line
+from operators.sandbox.processes import die_with_parent
 
 MAXIMUM_LOG_BYTES = 20_000_000
 

@@ -25,9 +25,9 @@ import orjson
 from api.platform import airflow
 from api.platform.children import Child, stop_all
 from api.platform.errors import PlatformError
-from api.platform.guard import die_with_parent
 from api.platform.home import Home, write_private
 from api.platform.postgres import locate, server_environment
+from operators.sandbox.processes import die_with_parent
 
 START_SECONDS = 300.0
 STOP_SECONDS = 15.0

@@ -75,6 +75,19 @@ class AirflowClient:
         self._check(response)
         return True
 
+    async def stop_run(self, dag_id: str, execution_id: str) -> None:
+        """Make a run fail now: what runs is killed, nothing more starts. One that is over or unknown stays as it is.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(execution_id, safe='')}"
+        response = await self._request("GET", path)
+        if response.is_success and response.json().get("state") not in ("success", "failed"):
+            response = await self._request("PATCH", path, json={"state": "failed"})
+        if response.status_code != 404:
+            self._check(response)
+
     async def push(self, dag_id: str = SENTINEL_DAG) -> None:
         """Ask Airflow to look for the newest release now. Best effort: it polls too.
 

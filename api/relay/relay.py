@@ -1,4 +1,4 @@
-"""Takes outbox entries and starts Airflow runs, several at a time. Any number of relays may run at once."""
+"""Takes outbox entries and starts or stops Airflow runs, several at a time. Any number of relays may run at once."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.adoption.repository import AdoptedRunRepository
 from api.database import Database
-from api.executions.repository import ExecutionRepository
+from api.executions.acceptance import Acceptance
+from api.executions.ending import Ending
+from api.executions.repository import ENDED, ExecutionRepository
 from api.notifications import Listener
 from api.relay.airflow import AirflowAwayError, AirflowClient, AirflowRefusedError
 from api.relay.repository import Entry, OutboxRepository, take_entries
 from api.settings import Settings
+from api.workflows.plans import PlanCache
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +55,9 @@ class Relay:
         self._airflow = airflow
         self._loaded: dict[str, int] = {}
         """DAG id -> the version Airflow was last seen to have loaded."""
+        self._plans = PlanCache()
+        self._served: UUID | None = None
+        """The organisation that had its turn last."""
         self._at_work: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
@@ -70,10 +79,11 @@ class Relay:
         try:
             if room > 0:
                 async with self._database.transaction() as session:
-                    entries = await take_entries(session, room, HOLD_SECONDS)
+                    entries = await take_entries(session, room, HOLD_SECONDS, self._served)
         except (SQLAlchemyError, OSError) as error:
             log.warning("relay: the database does not answer (%s)", type(error).__name__)
         for entry in entries:
+            self._served = entry.organization_id
             task = asyncio.create_task(self._relay(entry))
             self._at_work.add(task)
             task.add_done_callback(self._done)
@@ -89,7 +99,7 @@ class Relay:
             log.error("relay: an entry could not be relayed; it comes back later", exc_info=error)
 
     async def _relay(self, entry: Entry) -> None:
-        trouble = await self._start(entry)
+        trouble = await (self._stop(entry) if entry.kind == "stop" else self._start(entry))
         if trouble is None:
             async with self._database.transaction() as session:
                 await OutboxRepository(session, entry.organization_id).done(entry.id)
@@ -112,6 +122,31 @@ class Relay:
             await self._airflow.push(entry.dag_id)
         message = f"Airflow has not loaded the newest version of {entry.dag_id}"
         return _Trouble(message, self._settings.relay_missing_dag_seconds)
+
+    async def _stop(self, entry: Entry) -> _Trouble | None:
+        """Stop the run of a cancelled execution; return what is in the way.
+
+        The runners end the execution themselves. If they do not come back, it is ended here.
+        """
+        async with self._database.transaction() as session:
+            executions = ExecutionRepository(session, entry.organization_id)
+            row = await executions.lock(entry.execution_id)
+            if row is None or row.cancel_requested_at is None:
+                return None  # it was reopened meanwhile
+            await self._ending(session, entry.organization_id).cancel(row)
+            if row.status not in ENDED:
+                return _Trouble("the runners are still at work", self._settings.relay_unreachable_seconds)
+            adopted = await AdoptedRunRepository(session, entry.organization_id).run_id_of(entry.execution_id)
+        try:
+            await self._airflow.stop_run(entry.dag_id, adopted or str(entry.execution_id))
+        except AirflowAwayError as error:
+            return _Trouble(str(error), self._settings.relay_unreachable_seconds)
+        except AirflowRefusedError as error:
+            return _Trouble(str(error), self._settings.relay_unreachable_seconds, refused=True)
+        return None
+
+    def _ending(self, session: AsyncSession, organization_id: UUID) -> Ending:
+        return Acceptance(session, organization_id, self._settings, self._plans).ending()
 
     async def _is_loaded(self, entry: Entry) -> bool:
         """Tell whether Airflow's DAG is the newest version: a run never starts on an older graph than that."""
@@ -140,10 +175,12 @@ class Relay:
 
     async def _give_up(self, entry: Entry, message: str) -> None:
         """Bury the entry and fail its execution, so that nothing stays pending for ever."""
-        log.error("relay: execution %s was not scheduled: %s", entry.execution_id, message)
+        log.error("relay: execution %s: giving up to %s its run: %s", entry.execution_id, entry.kind, message)
         async with self._database.transaction() as session:
+            # The execution's row first, as everywhere: who locks in another order may wait for ever.
+            row = await ExecutionRepository(session, entry.organization_id).lock(entry.execution_id)
             await OutboxRepository(session, entry.organization_id).bury(entry.id, message)
-            error = {"code": "not_scheduled", "message": f"The execution could not be started in Airflow: {message}."}
-            executions = ExecutionRepository(session, entry.organization_id)
-            if await executions.fail(entry.execution_id, error):
-                await notifications.notify(session, notifications.EXECUTIONS, str(entry.execution_id))
+            if row is not None and row.status == "pending":
+                detail = f"The execution could not be started in Airflow: {message}."
+                error = {"code": "not_scheduled", "message": detail}
+                await self._ending(session, entry.organization_id).end(row, "failed", error=error)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
-from api.models import OutboxEntry, WorkflowVersion
+from api.models import OutboxEntry, WorkflowExecution, WorkflowVersion
 
 _now = func.clock_timestamp
 
@@ -26,22 +27,30 @@ class Entry:
     dag_id: str
     attempts: int
     refusals: int
+    kind: str
     age_seconds: float
 
 
-async def take_entries(session: AsyncSession, count: int, hold_seconds: float) -> list[Entry]:
-    """Take the oldest entries that are due. They come back after ``hold_seconds`` unless they are done by then."""
-    due = (
-        select(OutboxEntry.organization_id, OutboxEntry.id)
-        .where(OutboxEntry.dead.is_(False), OutboxEntry.available_at <= _now())
-        .order_by(OutboxEntry.available_at)
-        .limit(count)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
+_TAKING = 4_210_077_002  # any number, the same in every relay
+
+
+async def take_entries(
+    session: AsyncSession, count: int, hold_seconds: float, after: UUID | None = None
+) -> list[Entry]:
+    """Take entries that are due, in the order they are to be relayed. They come back after ``hold_seconds`` unless
+    they are done by then.
+
+    One entry an organisation, then the second of each, and so on: the burst of one does not keep the others waiting.
+    Of a workflow with a limit, no more are taken than there are places left; the others wait in their order.
+
+    :param after: The organisation that had its turn last.
+    """
+    # One relay at a time, so that each counts the places that the others have given away.
+    await session.execute(select(func.pg_advisory_xact_lock(_TAKING)))
+    chosen = _next_entries(count, after or UUID(int=0)).cte("chosen")
     taken = await session.execute(
         update(OutboxEntry)
-        .where(OutboxEntry.organization_id == due.c.organization_id, OutboxEntry.id == due.c.id)
+        .where(OutboxEntry.organization_id == chosen.c.organization_id, OutboxEntry.id == chosen.c.id)
         .values(available_at=_now() + timedelta(seconds=hold_seconds), attempts=OutboxEntry.attempts + 1)
         .returning(
             OutboxEntry.organization_id,
@@ -51,11 +60,91 @@ async def take_entries(session: AsyncSession, count: int, hold_seconds: float) -
             OutboxEntry.dag_id,
             OutboxEntry.attempts,
             OutboxEntry.refusals,
+            OutboxEntry.kind,
             func.extract("epoch", _now() - OutboxEntry.created_at),
+            chosen.c.place,
         )
     )
-    entries = [Entry(*row[:7], float(row[7])) for row in taken]
-    return sorted(entries, key=lambda entry: entry.id)
+    rows = sorted(taken, key=lambda row: row.place)
+    entries = [Entry(*row[:8], float(row[8])) for row in rows]
+    await _mark_relayed(session, entries)
+    return entries
+
+
+def _next_entries(count: int, after: UUID) -> Select[UUID, int, int]:
+    """Select the entries to take, locked, with their place in the order."""
+    execution, started = aliased(WorkflowExecution), aliased(WorkflowExecution)
+    # An entry that came back has its place already.
+    limited = (
+        (OutboxEntry.kind == "start") & execution.concurrency_limit.is_not(None) & execution.relayed_at.is_(None)
+    ).label("limited")
+    group = (OutboxEntry.organization_id, OutboxEntry.agent_id, execution.concurrency_key, limited)
+    due = (
+        select(
+            OutboxEntry.organization_id,
+            OutboxEntry.id,
+            OutboxEntry.agent_id,
+            execution.concurrency_key,
+            execution.concurrency_limit,
+            limited,
+            func.row_number().over(partition_by=group, order_by=OutboxEntry.id).label("number"),
+        )
+        .join(
+            execution,
+            (execution.organization_id == OutboxEntry.organization_id) & (execution.id == OutboxEntry.execution_id),
+        )
+        .where(OutboxEntry.dead.is_(False), OutboxEntry.available_at <= _now())
+        .subquery("due")
+    )
+    occupied = (
+        select(func.count())
+        .where(
+            started.organization_id == due.c.organization_id,
+            started.agent_id == due.c.agent_id,
+            started.concurrency_key == due.c.concurrency_key,
+            started.completed_at.is_(None),
+            started.relayed_at.is_not(None),
+        )
+        .scalar_subquery()
+    )
+    has_room = (due.c.number <= due.c.concurrency_limit) & (due.c.number + occupied <= due.c.concurrency_limit)
+    free = (
+        select(
+            due.c.organization_id,
+            due.c.id,
+            func.row_number().over(partition_by=due.c.organization_id, order_by=due.c.id).label("turn"),
+        )
+        .where(~due.c.limited | has_room)
+        .subquery("free")
+    )
+    order = (free.c.turn, free.c.organization_id <= after, free.c.organization_id)
+    placed = (
+        select(free.c.organization_id, free.c.id, func.row_number().over(order_by=order).label("place"))
+        .order_by("place")
+        .limit(count)
+        .subquery("placed")
+    )
+    return (
+        select(OutboxEntry.organization_id, OutboxEntry.id, placed.c.place)
+        .join(placed, (placed.c.organization_id == OutboxEntry.organization_id) & (placed.c.id == OutboxEntry.id))
+        # What is being changed just now is left for the next round.
+        .with_for_update(of=OutboxEntry, skip_locked=True)
+    )
+
+
+async def _mark_relayed(session: AsyncSession, entries: list[Entry]) -> None:
+    """Have the executions of taken entries take up their places."""
+    keys = [(entry.organization_id, entry.execution_id) for entry in entries if entry.kind == "start"]
+    if keys:
+        await session.execute(
+            update(WorkflowExecution)
+            .where(
+                tuple_(WorkflowExecution.organization_id, WorkflowExecution.id).in_(keys),
+                WorkflowExecution.relayed_at.is_(None),
+            )
+            .values(relayed_at=_now())
+            .execution_options(synchronize_session=False)
+        )
 
 
 class OutboxRepository:

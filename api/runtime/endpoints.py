@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 
+from api.adoption.service import adopt
 from api.auth import SettingsDep, authenticate_runtime
 from api.database import DatabaseDep, Transaction
 from api.edge import RuntimeRoute
@@ -14,7 +15,9 @@ from api.executions.service import parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
 from api.notifications import ListenerDep
 from api.problems import not_found
+from api.runtime.children import ChildService
 from api.runtime.credentials import model_credential
+from api.runtime.events import emit_event
 from api.runtime.service import RuntimeService
 from api.runtime.watching import find_news
 from api.workflows.plans import PlansDep
@@ -23,6 +26,10 @@ from operators.execution.records import (
     ApprovalAnswer,
     ApprovalRequest,
     ApprovalState,
+    ChildRequest,
+    ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     Finish,
     Journaling,
@@ -49,9 +56,18 @@ Service = Annotated[RuntimeService, Depends(_open)]
 
 
 @router.post("/lease")
-async def lease_unit(body: LeaseRequest, service: Service) -> LeaseGrant:
-    """Take or renew the lease of a unit."""
-    return await service.lease(body)
+async def lease_unit(
+    execution_id: str, body: LeaseRequest, database: DatabaseDep, settings: SettingsDep, plans: PlansDep
+) -> LeaseGrant:
+    """Take or renew the lease of a unit. A run that was started in Airflow is adopted first, by its run id."""
+    async with database.transaction() as session:
+        service = await RuntimeService.find(session, execution_id, settings, plans)
+        if service is not None:
+            return await service.lease(body)
+        adopted = await adopt(session, execution_id, body, settings, plans)
+    # Of its own, so that a refused lease leaves the adoption as it is.
+    async with database.transaction() as session:
+        return await (await RuntimeService.open(session, adopted, settings, plans)).lease(body)
 
 
 @router.post("/heartbeat")
@@ -109,6 +125,32 @@ async def ask_approval(step_id: str, body: ApprovalRequest, service: Service) ->
 async def answer_approval(step_id: str, body: ApprovalAnswer, service: Service) -> AnswerReceipt:
     """Take an answer that was given in Airflow."""
     return await service.answer_approval(step_id, body)
+
+
+@router.post("/children")
+async def start_child(
+    execution_id: str, body: ChildRequest, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> ChildState:
+    """Start an execution of another workflow for a step; the same key again shows how it stands."""
+    service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
+    return await service.start(body)
+
+
+@router.delete("/children/{child_id}", status_code=204)
+async def cancel_child(
+    execution_id: str, child_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> None:
+    """Cancel a child of the execution; whatever is none stays as it is."""
+    service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
+    await service.cancel(parse_execution_id(child_id))
+
+
+@router.post("/events")
+async def emit_step_event(
+    execution_id: str, body: Emission, session: Transaction, settings: SettingsDep, plans: PlansDep
+) -> EmittedEvent:
+    """Raise an event; the same step and epoch again raise nothing new."""
+    return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)
 
 
 @router.get("/credentials/models/{provider}")

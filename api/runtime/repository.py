@@ -22,7 +22,7 @@ from operators.execution.records import StepRecord
 _now = func.clock_timestamp
 
 # The statements of the hot calls (heartbeat, journal) are built once: building one takes longer than running it.
-_LOCK = (
+_FIND = (
     select(WorkflowExecution, Organization.slug, Agent.workflow_id)
     .join(Organization, Organization.id == WorkflowExecution.organization_id)
     .join(
@@ -30,8 +30,8 @@ _LOCK = (
         (Agent.organization_id == WorkflowExecution.organization_id) & (Agent.id == WorkflowExecution.agent_id),
     )
     .where(WorkflowExecution.id == bindparam("execution_id"))
-    .with_for_update(of=WorkflowExecution)
 )
+_LOCK = _FIND.with_for_update(of=WorkflowExecution)
 _OF_LEASES = (
     Lease.organization_id == bindparam("of_organization"),
     Lease.execution_id == bindparam("of_execution"),
@@ -62,21 +62,27 @@ _KEEP_STEP = _INSERT_STEP.on_conflict_do_update(
 
 
 @dataclass(frozen=True)
-class LockedExecution:
-    """An execution whose row is locked until the transaction ends, and the names it is known by."""
+class FoundExecution:
+    """An execution and the names it is known by."""
 
     row: WorkflowExecution
     organization: str
     workflow_id: str
 
 
-async def lock_execution(session: AsyncSession, execution_id: UUID) -> LockedExecution | None:
+async def lock_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
     """Find an execution by its id alone and lock it: the runtime API serves the workers of every organisation.
 
     All further SQL of the request is bound to the organisation that is found here.
     """
     row = (await session.execute(_LOCK, {"execution_id": execution_id})).first()
-    return LockedExecution(*row) if row else None
+    return FoundExecution(*row) if row else None
+
+
+async def find_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
+    """Find an execution by its id alone, as :func:`lock_execution` does, but leave its row to others."""
+    row = (await session.execute(_FIND, {"execution_id": execution_id})).first()
+    return FoundExecution(*row) if row else None
 
 
 async def find_organization(session: AsyncSession, execution_id: UUID) -> UUID | None:

@@ -8,12 +8,15 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.adoption.service import AdoptionService
 from api.approvals.repository import ApprovalRepository
 from api.approvals.service import ApprovalService
+from api.executions.acceptance import Acceptance
+from api.executions.ending import Ending
 from api.executions.repository import ENDED
 from api.organizations.repository import VariableRepository
 from api.problems import Problem, not_found
-from api.runtime.repository import JournalRepository, LeaseRepository, LockedExecution, lock_execution
+from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
@@ -38,7 +41,7 @@ from operators.execution.records import (
 class RuntimeService:
     """One locked execution. Made by :meth:`open`."""
 
-    def __init__(self, session: AsyncSession, execution: LockedExecution, settings: Settings, plans: PlanCache) -> None:
+    def __init__(self, session: AsyncSession, execution: FoundExecution, settings: Settings, plans: PlanCache) -> None:
         row = execution.row
         self._session = session
         self._execution = execution
@@ -62,6 +65,17 @@ class RuntimeService:
             raise not_found("execution", execution_id)
         return cls(session, execution, settings, plans)
 
+    @classmethod
+    async def find(
+        cls, session: AsyncSession, run_id: str, settings: Settings, plans: PlanCache
+    ) -> RuntimeService | None:
+        """Lock the execution of a run id that is an execution's id; None for any other."""
+        try:
+            execution = await lock_execution(session, UUID(run_id))
+        except ValueError:
+            return None
+        return cls(session, execution, settings, plans) if execution else None
+
     async def lease(self, request: LeaseRequest) -> LeaseGrant:
         """Grant a unit's lease.
 
@@ -71,10 +85,9 @@ class RuntimeService:
         if (request.organization, request.workflow_id) != (self._execution.organization, self._execution.workflow_id):
             raise not_found(f"execution of {request.organization}/{request.workflow_id}", self._row.id)
         if request.clear_number > self._row.clear_number:
-            await self._reopen(request.clear_number)
+            await self._reopen(request)
         if self._row.status in ENDED:
-            detail = f"The execution has ended: {self._row.status}."
-            raise Problem(410, "execution_ended", detail, execution_status=self._row.status)
+            raise self._ended()
         version = await self._pin(request.plan_digest)
         token = await self._leases.take(request.unit, request.owner, self._settings.lease_ttl_seconds)
         if token is None:
@@ -83,8 +96,14 @@ class RuntimeService:
             raise Problem(409, "lease_held", detail, retry_after=retry_after)
         return await self._grant(token, version)
 
-    async def _reopen(self, clear_number: int) -> None:
+    def _ended(self) -> Problem:
+        detail = f"The execution has ended: {self._row.status}."
+        return Problem(410, "execution_ended", detail, execution_status=self._row.status)
+
+    async def _reopen(self, request: LeaseRequest) -> None:
         """Begin again where it failed: someone cleared tasks in Airflow. What the first life still sends is stale."""
+        if self._was_refused():
+            await self._begin_anew(request)
         version = await self._workflows.by_id(self._row.version_id)
         assert version is not None, "versions are never deleted"
         loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
@@ -94,8 +113,23 @@ class RuntimeService:
         await ApprovalRepository(self._session, self._row.organization_id).supersede(self._row.id, again)
         await self._leases.revoke_all()
         row = self._row
-        row.clear_number, row.status, row.halted = clear_number, "running", False
-        row.output = row.error = row.completed_at = None
+        row.clear_number, row.status, row.halted = request.clear_number, "running", False
+        row.output = row.error = row.completed_at = row.cancel_requested_at = row.error_handling = None
+
+    def _was_refused(self) -> bool:
+        """Tell whether the input of an adopted run broke the schema, so that nothing of it ever ran."""
+        return self._row.started_at is None and (self._row.error or {}).get("code") == "invalid_input"
+
+    async def _begin_anew(self, request: LeaseRequest) -> None:
+        """Look again at the input of an adopted run that was refused: Airflow may run a newer version now.
+
+        :raises Problem: 410, where it is still refused.
+        """
+        adoption = AdoptionService(self._session, self._row.organization_id, self._settings, self._plans)
+        beginning = await adoption.beginning(self._row.agent_id, request)
+        if beginning is None or beginning.error is not None:
+            raise self._ended()
+        self._row.input, self._row.trigger = beginning.input, beginning.trigger
 
     async def _pin(self, plan_digest: str) -> PublishedVersion:
         """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""
@@ -120,6 +154,9 @@ class RuntimeService:
         row.status = "running"
         if row.started_at is None:
             row.started_at = await self._session.scalar(func.clock_timestamp())
+        if row.relayed_at is None:
+            # Begun without a relay, it takes up its place all the same.
+            row.relayed_at = row.started_at
 
     async def _grant(self, token: int, version: PublishedVersion) -> LeaseGrant:
         row = self._row
@@ -128,6 +165,7 @@ class RuntimeService:
             ttl_seconds=self._settings.lease_ttl_seconds,
             heartbeat_seconds=self._settings.lease_heartbeat_seconds,
             epoch=row.epoch,
+            clear_number=row.clear_number,
             execution=ExecutionInfo(
                 id=str(row.id),
                 workflow_id=version.workflow_id,
@@ -139,6 +177,7 @@ class RuntimeService:
             vars=row.vars or {},
             steps=await self._journal.records(),
             halted=row.halted,
+            cancelled=row.cancel_requested_at is not None,
         )
 
     async def heartbeat(self, entry: Settling) -> ExecutionState:
@@ -195,10 +234,8 @@ class RuntimeService:
             raise _stale(entry.unit)
         if self._row.status not in ENDED:
             await self._journal.write(self._row.epoch, entry.steps, replace=False)
-            self._row.status, self._row.output = entry.status, entry.output
-            self._row.error = entry.error.model_dump() if entry.error else None
-            self._row.completed_at = await self._session.scalar(func.clock_timestamp())
-            await self._notify()
+            error = entry.error.model_dump() if entry.error else None
+            await self._ending().end(self._row, entry.status, output=entry.output, error=error)
         return await self._state(entry.unit)
 
     async def ask_approval(self, step_id: str, request: ApprovalRequest) -> ApprovalState:
@@ -220,6 +257,10 @@ class RuntimeService:
     def _approvals(self) -> ApprovalService:
         return ApprovalService(self._session, self._row.organization_id, self._settings)
 
+    def _ending(self) -> Ending:
+        acceptance = Acceptance(self._session, self._row.organization_id, self._settings, self._plans)
+        return acceptance.ending()
+
     def _refuse_if_ended(self) -> None:
         if self._row.status in ENDED:
             raise Problem(409, "stale_lease", f"The execution has ended: {self._row.status}.")
@@ -227,7 +268,12 @@ class RuntimeService:
     async def _state(self, unit: str) -> ExecutionState:
         active = await self._leases.active_units(besides=unit)
         return ExecutionState.model_validate(
-            {"status": self._row.status, "halted": self._row.halted, "active_units": active}
+            {
+                "status": self._row.status,
+                "halted": self._row.halted,
+                "cancelled": self._row.cancel_requested_at is not None,
+                "active_units": active,
+            }
         )
 
     async def _notify(self) -> None:

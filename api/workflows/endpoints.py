@@ -30,7 +30,7 @@ async def publish_workflow(
     The body is the workflow's JSON, kept as it is sent.
     """
     source = await request.body()
-    compilation, plan = await compile_source(source, workflow_id, caller.organization)
+    compilation, plan = await compile_source(source, workflow_id, caller.organization, settings.isolation)
     publication = await WorkflowService(session, caller, settings).publish(source, compilation, plan)
     if publication.is_new:
         # After the answer, so after the commit: Airflow finds the release when it looks.

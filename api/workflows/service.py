@@ -1,4 +1,4 @@
-"""Publishing: compile, store the version, claim its webhook routes, make the release."""
+"""Publishing: compile, store the version, claim its webhook routes, subscribe to events, make the release."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller
+from api.events.repository import SubscriptionRepository
 from api.problems import Problem
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
@@ -18,6 +19,7 @@ from api.workflows.repository import NewVersion, PublishedVersion, RouteReposito
 from api.workflows.schemas import Published
 from compiler import Compilation, compile_workflow
 from compiler.plan import Plan, Trigger
+from compiler.planning import Isolation
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,15 @@ class Publication:
     is_new: bool
 
 
-async def compile_source(source: bytes, workflow_id: str, organization: str) -> tuple[Compilation, Plan]:
+async def compile_source(
+    source: bytes, workflow_id: str, organization: str, isolation: Isolation = "process"
+) -> tuple[Compilation, Plan]:
     """Compile what is to be published; off the event loop, for a large workflow takes a second.
 
+    :param isolation: Where tenant code will run.
     :raises Problem: 422, with the diagnostics, or because the id is another than the URL's.
     """
-    compilation = await asyncio.to_thread(compile_workflow, source, organization=organization)
+    compilation = await asyncio.to_thread(compile_workflow, source, organization=organization, isolation=isolation)
     plan = compilation.plan
     if plan is None:
         errors = [diagnostic for diagnostic in compilation.diagnostics if diagnostic.severity == "error"]
@@ -54,6 +59,7 @@ class WorkflowService:
         self._settings = settings
         self._workflows = WorkflowRepository(session, caller.organization_id)
         self._routes = RouteRepository(session, caller.organization_id)
+        self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
         self._release_lock = ReleaseRepository(session)
         self._releases = ReleaseService(session)
@@ -72,6 +78,7 @@ class WorkflowService:
         agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
         await self._store(agent_id, number, source, compilation, plan)
         await self._claim_routes(agent_id, plan)
+        await self._subscriptions.replace(agent_id, _subscriptions(plan))
         release = str(await self._releases.make(compilation.files))
         return Publication(self._answer(compilation, plan, number, release), is_new=True)
 
@@ -117,6 +124,16 @@ class WorkflowService:
 
 def _webhooks(plan: Plan) -> list[Trigger]:
     return [trigger for trigger in plan.triggers if trigger.type == "webhook"]
+
+
+def _subscriptions(plan: Plan) -> list[tuple[str, str | None]]:
+    """Return the types and filters of the events a workflow waits for."""
+    found = []
+    for trigger in plan.triggers:
+        if trigger.type == "event":
+            condition = trigger.config.get("filter")
+            found.append((str(trigger.config["type"]), None if condition is None else str(condition)))
+    return found
 
 
 def _digests(compilation: Compilation) -> dict[str, str]:

@@ -9,6 +9,7 @@ from jinja2 import nodes
 
 from compiler.expressions.checker import Checker
 from compiler.expressions.errors import ExpressionError
+from compiler.expressions.kinds import Kind, kind_of
 from compiler.expressions.source import read_source
 from compiler.expressions.uses import Reference, Use, references_of, uses_of
 
@@ -29,6 +30,12 @@ class Template:
     is_expression: bool
     problems: tuple[ExpressionError, ...]
     body: list[nodes.Node] = field(repr=False)
+
+    @property
+    def kind(self) -> Kind | None:
+        """The type of the value of a single expression, where it can be seen; text has none."""
+        (output,) = self.body if self.is_expression else (None,)
+        return kind_of(output.nodes[0]) if isinstance(output, nodes.Output) and len(output.nodes) == 1 else None
 
     @cached_property
     def uses(self) -> tuple[Use, ...]:

@@ -22,6 +22,7 @@ class AIInferenceConfig(StepConfig):
     """Config of ``ai_inference``. Output: the object where a schema is given or inferred, else ``{text}``."""
 
     available: ClassVar[bool] = True
+    unavailable: ClassVar[tuple[str, ...]] = ("route",)
     verbatim: ClassVar[frozenset[str]] = frozenset({"output_schema"})
 
     model: str | None = Field(default=None, min_length=1, description="For example gpt-4 or anthropic:claude-sonnet-4.")

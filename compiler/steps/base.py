@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic_core import CoreSchema, core_schema
 
+from compiler.diagnostics import Code
 from compiler.expressions import has_expression
 from compiler.fields import FormatModel, problem
+from compiler.model import TaskFields
 from compiler.plan import EdgeKind
 from compiler.problems import Parts
 
@@ -25,11 +27,22 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A value that must be one expression: where it stands in the config, and whether its truth is what counts."""
+    """A value that must be one expression: where it stands in the config, and whether its truth or a number is what
+    counts."""
 
     parts: Parts
     value: Any
     is_condition: bool = False
+    is_number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProblem:
+    """Something wrong between a task's own fields: the field it stands in (None: the task), code and message."""
+
+    field: str | None
+    code: Code
+    message: str
 
 
 class StepConfig(FormatModel):
@@ -41,12 +54,15 @@ class StepConfig(FormatModel):
 
     available: ClassVar[bool] = False
     """Whether steps of this type run yet."""
+    unavailable: ClassVar[tuple[str, ...]] = ()
+    """Fields of the config whose behaviour does not exist yet."""
     barrier: ClassVar[bool] = False
     """Whether a step is an Airflow task of its own, never part of a segment."""
     retryable: ClassVar[bool] = True
     """Whether ``retry`` makes sense: the step calls something that may fail by chance."""
     in_pod: ClassVar[bool] = False
-    """Whether the task-level fields ``code``, ``runtime_image`` and ``resource_limits`` belong to it."""
+    """Whether it runs what a tenant wrote, in a pod where there is Kubernetes: the task-level fields ``code``,
+    ``runtime_image`` and ``resource_limits`` belong to it."""
     verbatim: ClassVar[frozenset[str]] = frozenset()
     """Config keys whose strings are no templates."""
 
@@ -65,13 +81,17 @@ class StepConfig(FormatModel):
         """Return the keys the output has, where these are all it can ever have; else None."""
         return None
 
+    def task_problems(self, fields: TaskFields) -> Iterator[TaskProblem]:
+        """Yield what is wrong with the task-level fields that belong to the type."""
+        yield from ()
+
 
 def numbers_by_expression(config: dict[str, Any], *keys: str) -> Iterator[Single]:
     """Yield the numbers that are given by an expression; other strings the model reports."""
     for key in keys:
         value = config.get(key)
         if isinstance(value, str) and has_expression(value):
-            yield Single((key,), value)
+            yield Single((key,), value, is_number=True)
 
 
 def require_one_of(model: FormatModel, *names: str) -> None:

@@ -41,6 +41,7 @@ class StepRun:
     """Runs one step.
 
     :param wait: Lets it wait.
+    :param life: How often the execution was reopened.
     :param begun: The journal's record of a step that waited when it was last seen.
     """
 
@@ -53,6 +54,7 @@ class StepRun:
         stubs: Stubs,
         *,
         wait: Wait,
+        life: int = 0,
         begun: StepRecord | None = None,
     ) -> None:
         self.step = step
@@ -63,6 +65,7 @@ class StepRun:
         self._clock = clock
         self._stubs = stubs
         self._wait = wait
+        self._life = life
         self._began = 0.0
 
     async def run(self, scope: Scope) -> None:
@@ -140,7 +143,7 @@ class StepRun:
     async def _wait_for(self, handler: WaitingHandler, request: Any) -> StepResult:
         """Look and wait in turns until there is a result or the attempt's time is over."""
         assert self.record.started_at is not None, "a step that runs has begun"
-        waiting = Waiting(self._key, self.record.started_at, self.record.attempts)
+        waiting = Waiting(self._key, self.record.started_at, self.record.attempts, self._life)
         try:
             while True:
                 now = self._clock.now()

@@ -11,14 +11,19 @@ from operators.execution.flow import Flow, Journal
 from operators.execution.records import FinalStatus, Finish, StepError, StepRecord
 from operators.execution.scope import enter
 
+CANCELLED = StepError(code="cancelled", message="the execution was cancelled")
+"""The error of a cancelled execution."""
+
 
 def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, token: int, timed_out: bool) -> Finish:
     """Decide how an execution ends, from its whole journal.
 
-    An unhandled failure fails it; undecided steps without one mean that it ran out of time or was cancelled.
+    An unhandled failure fails it; steps that were cut off or never decided mean that it ran out of time or was
+    cancelled.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=not left)
+    complete = not left and all(record.status != "cancelled" for record in journal.values())
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=complete)
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
 
 
@@ -33,7 +38,7 @@ def _verdict(
         limit = flow.plan.timeout_seconds or 0
         return "failed", None, StepError(code="workflow_timeout", message=f"the workflow took longer than {limit:g} s")
     if not complete:
-        return "cancelled", None, StepError(code="cancelled", message="the execution was cancelled")
+        return "cancelled", None, CANCELLED
     return _output(flow, journal, scope)
 
 

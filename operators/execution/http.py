@@ -15,6 +15,10 @@ from operators.execution.records import (
     ApprovalAnswer,
     ApprovalRequest,
     ApprovalState,
+    ChildRequest,
+    ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     Finish,
     Journaling,
@@ -26,6 +30,7 @@ from operators.execution.records import (
     Settling,
 )
 from operators.execution.store import (
+    DepthExceededError,
     ExecutionEndedError,
     LeaseHeldError,
     RejectedError,
@@ -63,6 +68,7 @@ class HttpStore:
             # Proxies of the environment are for the outside world; the control plane is ours.
             trust_env=False,
         )
+        self._ids: dict[str, str] = {}
 
     async def __aenter__(self) -> HttpStore:
         return self
@@ -76,9 +82,18 @@ class HttpStore:
         """Close the connections."""
         await self._client.aclose()
 
+    def execution_id(self, run_id: str) -> str:
+        """Return the id of a run's execution; the run's own id before its lease."""
+        return self._ids.get(run_id, run_id)
+
     async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
-        """Take or renew the lease of a unit; see ``ExecutionStore``."""
-        return await self._post(execution_id, "lease", request, LeaseGrant, unit=request.unit)
+        """Take or renew the lease of a unit; see ``ExecutionStore``.
+
+        From then on an execution that was asked for by the id of Airflow's run is called by its own id.
+        """
+        grant = await self._post(execution_id, "lease", request, LeaseGrant, unit=request.unit)
+        self._ids[execution_id] = grant.execution.id
+        return grant
 
     async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
         """Extend a lease; see ``ExecutionStore``."""
@@ -99,13 +114,13 @@ class HttpStore:
 
     async def watch(self, execution_id: str, awaited: str | None) -> News:
         """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``WATCH_SECONDS``."""
-        path = f"/executions/{_segment(execution_id)}/watch?wait={WATCH_SECONDS}s"
+        path = f"{self._path(execution_id)}/watch?wait={WATCH_SECONDS}s"
         path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
 
     async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:
         """Ask people for a decision; see ``ExecutionStore``."""
-        path = f"/executions/{_segment(execution_id)}/approvals/{_segment(step_id)}"
+        path = f"{self._path(execution_id)}/approvals/{_segment(step_id)}"
         response = await self._request("PUT", path, content=request.model_dump_json().encode())
         return _read(response, ApprovalState, execution_id=execution_id, unit=step_id)
 
@@ -114,16 +129,36 @@ class HttpStore:
         path = f"approvals/{_segment(step_id)}/decision"
         return await self._post(execution_id, path, answer, AnswerReceipt, unit=step_id)
 
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow; see ``ExecutionStore``."""
+        return await self._post(execution_id, "children", request, ChildState, unit="")
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child; see ``ExecutionStore``."""
+        path = f"{self._path(execution_id)}/children/{_segment(child_id)}"
+        response = await self._request("DELETE", path)
+        if not response.is_success:
+            raise _error(response, execution_id=execution_id, unit="")
+
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""
-        path = f"/executions/{_segment(execution_id)}/credentials/models/{_segment(provider)}"
+        path = f"{self._path(execution_id)}/credentials/models/{_segment(provider)}"
         response = await self._request("GET", path)
         return _read(response, ModelCredential, execution_id=execution_id, unit="")
 
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Raise an event; see ``ExecutionStore``."""
+        return await self._post(execution_id, "events", emission, EmittedEvent, unit="")
+
     async def _post(self, execution_id: str, action: str, body: Record, answer: type[Answer], *, unit: str) -> Answer:
-        path = f"/executions/{_segment(execution_id)}/{action}"
+        # A lease goes to the run's id: that is how the control plane knows a run it has adopted.
+        path = f"{self._path(execution_id, leased=action != 'lease')}/{action}"
         response = await self._request("POST", path, content=body.model_dump_json().encode())
         return _read(response, answer, execution_id=execution_id, unit=unit)
+
+    def _path(self, execution_id: str, *, leased: bool = True) -> str:
+        known = self.execution_id(execution_id) if leased else execution_id
+        return f"/executions/{_segment(known)}"
 
     async def _request(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
         headers = {} if content is None else {"Content-Type": "application/json"}
@@ -168,6 +203,8 @@ def _error(response: httpx.Response, *, execution_id: str, unit: str) -> StoreEr
         status = problem.get("status")
         ended = problem.get("execution_status", status)
         return ExecutionEndedError(execution_id, ended if ended in ("success", "failed", "cancelled") else "failed")
+    if code == "depth_exceeded":
+        return DepthExceededError(f"execution {execution_id!r} may start no other")
     if response.status_code >= 500 or response.status_code in (408, 429):
         return StoreError(f"the runtime API answered HTTP {response.status_code}")
     known = f" ({code})" if isinstance(code, str) and code.isidentifier() else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -20,6 +21,13 @@ from operators.execution.stubs import Stubs
 from operators.steps.base import Credentials, StepServices
 
 MANUAL_TRIGGER: JsonValue = {"type": "manual", "method": None, "path": None, "headers": {}, "query": {}}
+
+FindWorkflow = Callable[[str], Plan | None]
+"""Returns a workflow's plan by its id; None where there is none. Raises ``ValueError`` where it has errors."""
+
+
+def find_none(workflow_id: str) -> None:
+    """Find no workflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +51,66 @@ async def run_plan(
     approver: Approver | None = None,
     clock: Clock | None = None,
     execution_id: str = "local",
+    find_workflow: FindWorkflow = find_none,
 ) -> LocalResult:
-    """Run a plan to its end.
-
-    :param approver: Asks somebody for each approval without a stub; without it such a step fails.
+    """Run a plan to its end, and all that it starts.
 
     An input that breaks the schema fails the run with ``invalid_input`` before anything starts.
+
+    :param approver: Asks somebody for each approval without a stub; without it such a step fails.
+    :param find_workflow: Finds the plans that ``workflow`` steps name.
     """
     clock = clock or Clock()
     problem = input_error(plan, input)
     if problem is not None:
         steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
         return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
-    store = InMemoryStore(credentials=credentials, now=clock.now)
-    execution = store.accept(
-        execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
-    )
-    services = store_services(store, execution_id, clock)
-    approvals = services.approvals = LocalApprovals(store, approver)
-    try:
-        await _Units(plan, store, services, execution, stubs or Stubs(), clock).run()
-    finally:
-        await approvals.close()
-        await services.close()
+    async with asyncio.TaskGroup() as group:
+        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock)
+        execution = runs.store.accept(
+            execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
+        )
+        await runs.run(execution, runs.stubs)
     steps = {step.id: execution.steps[step.id] for step in plan.steps}
     return LocalResult(execution.status, execution.output, execution.error, steps)
+
+
+class _Runs:
+    """The executions of a run: the one that was asked for, and those its ``workflow`` steps start."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        find: FindWorkflow,
+        credentials: Credentials,
+        approver: Approver | None,
+        stubs: Stubs,
+        clock: Clock,
+    ) -> None:
+        self.store = InMemoryStore(credentials=credentials, now=clock.now, workflows=self)
+        self.stubs = stubs
+        self._group = group
+        self._find = find
+        self._approver = approver
+        self._clock = clock
+
+    def find(self, workflow_id: str) -> Plan | None:
+        """Return another workflow's plan."""
+        return self._find(workflow_id)
+
+    def launch(self, child: StoredExecution) -> None:
+        """Run a child beside its parent."""
+        self._group.create_task(self.run(child, self.stubs.of(child.plan.workflow_id)))
+
+    async def run(self, execution: StoredExecution, stubs: Stubs) -> None:
+        """Run an accepted execution to its end."""
+        services = store_services(self.store, execution.info.id, self._clock)
+        approvals = services.approvals = LocalApprovals(self.store, self._approver)
+        try:
+            await _Units(execution.plan, self.store, services, execution, stubs, self._clock).run()
+        finally:
+            await approvals.close()
+            await services.close()
 
 
 class _Units:

@@ -7,18 +7,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pydantic import JsonValue
 
 from compiler.plan import Plan
+from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
+from operators.execution.ending import CANCELLED
 from operators.execution.flow import Flow, is_decided
+from operators.execution.identity import event_id
+from operators.execution.inputs import input_error
 from operators.execution.memory_approvals import StoredApproval
 from operators.execution.records import (
     AnswerReceipt,
     ApprovalAnswer,
     ApprovalRequest,
     ApprovalState,
+    ChildRequest,
+    ChildState,
     Decision,
+    Emission,
+    EmittedEvent,
     ExecutionInfo,
     ExecutionState,
     ExecutionStatus,
@@ -57,11 +66,14 @@ class StoredExecution:
     error: StepError | None = None
     steps: dict[str, StepRecord] = field(default_factory=dict)
     halted: bool = False
+    cancelled: bool = False
+    events: dict[str, Emission] = field(default_factory=dict)
     clear_number: int = 0
     plan_digest: str | None = None
     last_token: int = 0
     leases: dict[str, _Lease] = field(default_factory=dict)
     approvals: dict[str, StoredApproval] = field(default_factory=dict)
+    callers: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -73,6 +85,21 @@ async def _no_credential(provider: str) -> ModelCredential:
     return ModelCredential(provider=provider)
 
 
+class Workflows(Protocol):
+    """The other workflows of a run in one process."""
+
+    def find(self, workflow_id: str) -> Plan | None:
+        """Return a workflow's plan; None where there is none of this id.
+
+        :raises ValueError: There is one, but it has errors.
+        """
+        ...
+
+    def launch(self, child: StoredExecution) -> None:
+        """Begin to run an accepted execution."""
+        ...
+
+
 class InMemoryStore:
     """Implements ``ExecutionStore`` with fencing and expiring leases.
 
@@ -80,6 +107,7 @@ class InMemoryStore:
     :param monotonic: Clock of the leases, in seconds.
     :param now: Clock of the approvals' time-outs, UTC.
     :param ttl_seconds: How long a lease lives without a heartbeat.
+    :param workflows: What ``workflow`` steps may call; without it nothing.
     """
 
     def __init__(
@@ -89,11 +117,13 @@ class InMemoryStore:
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         ttl_seconds: float = 15.0,
+        workflows: Workflows | None = None,
     ) -> None:
         self._credentials = credentials
         self._monotonic = monotonic
         self._now = now
         self._ttl = ttl_seconds
+        self._workflows = workflows
         self._executions: dict[str, StoredExecution] = {}
         self._news = asyncio.Event()
         self._asked = 0
@@ -108,17 +138,29 @@ class InMemoryStore:
         vars: dict[str, JsonValue] | None = None,
         started_at: datetime | None = None,
         version: int = 1,
+        callers: tuple[str, ...] = (),
     ) -> StoredExecution:
-        """Add a pending execution."""
+        """Add a pending execution.
+
+        :param callers: The workflows whose steps called one another down to this execution.
+        """
         started = (started_at or datetime.now(UTC)).isoformat()
         info = ExecutionInfo(id=execution_id, workflow_id=plan.workflow_id, version=version, started_at=started)
-        execution = StoredExecution(plan, info, input, trigger, vars or {})
+        execution = StoredExecution(plan, info, input, trigger, vars or {}, callers=callers)
         self._executions[execution_id] = execution
         return execution
 
     def cancel(self, execution_id: str) -> None:
-        """Ask the runners of an execution to start nothing more."""
-        self._executions[execution_id].halted = True
+        """Cancel an execution: at once where no runner is at work, else by telling the runners. An ended one stays."""
+        execution = self.execution(execution_id)
+        if execution.ended:
+            return
+        execution.halted = execution.cancelled = True
+        now = self._monotonic()
+        if all(lease.expires <= now for lease in execution.leases.values()):
+            fate = Flow(execution.plan).aftermath(execution.steps)
+            execution.steps.update((step_id, StepRecord(id=step_id, status=status)) for step_id, status in fate.items())
+            execution.status, execution.error = "cancelled", CANCELLED
         self._tell()
 
     def execution(self, execution_id: str) -> StoredExecution:
@@ -159,19 +201,22 @@ class InMemoryStore:
             ttl_seconds=self._ttl,
             heartbeat_seconds=self._ttl / 3,
             epoch=execution.clear_number,
+            clear_number=execution.clear_number,
             execution=execution.info,
             input=execution.input,
             trigger=execution.trigger,
             vars=execution.vars,
             steps=dict(execution.steps),
             halted=execution.halted,
+            cancelled=execution.cancelled,
         )
 
     def _reopen(self, execution: StoredExecution, clear_number: int) -> None:
         """Begin again where it failed. Older leases end, so that results of the first life are refused."""
         execution.clear_number = clear_number
         execution.steps = Flow(execution.plan).kept(execution.steps)
-        execution.status, execution.output, execution.error, execution.halted = "running", None, None, False
+        execution.status, execution.output, execution.error = "running", None, None
+        execution.halted = execution.cancelled = False
         execution.leases.clear()
         # What runs again is asked again.
         execution.approvals = {name: each for name, each in execution.approvals.items() if name in execution.steps}
@@ -275,10 +320,59 @@ class InMemoryStore:
         self._news.set()
         self._news = asyncio.Event()
 
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow; see ``ExecutionStore``."""
+        parent = self.execution(execution_id)
+        if request.key not in self._executions:
+            refused = self._call(parent, request)
+            if refused is not None:
+                return ChildState(refused=refused)
+        child = self.execution(request.key)
+        return ChildState(
+            execution_id=child.info.id,
+            status=child.status,
+            output=child.output,
+            error=child.error,
+            accepted_at=datetime.fromisoformat(child.info.started_at),
+        )
+
+    def _call(self, parent: StoredExecution, request: ChildRequest) -> StepError | None:
+        """Start a child; return why that cannot be."""
+        callers = (*parent.callers, parent.plan.workflow_id)
+        if (refused := call_refusal(callers, request.workflow_id)) is not None:
+            return refused
+        try:
+            plan = self._workflows.find(request.workflow_id) if self._workflows is not None else None
+        except ValueError as error:
+            return StepError(code="invalid_workflow", message=str(error))
+        if plan is None or self._workflows is None:
+            return unknown_workflow(request.workflow_id)
+        if (problem := input_error(plan, request.input)) is not None:
+            return StepError(code="invalid_input", message=problem)
+        trigger = dict(CALL_TRIGGER)
+        child = self.accept(request.key, plan, input=request.input, trigger=trigger, vars=parent.vars, callers=callers)
+        self._workflows.launch(child)
+        return None
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child; see ``ExecutionStore``."""
+        self.execution(execution_id)
+        if child_id in self._executions:
+            self.cancel(child_id)
+
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return a model key; see ``ExecutionStore``."""
         self.execution(execution_id)
         return await self._credentials(provider)
+
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Record an event; see ``ExecutionStore``. Nobody hears it: there is one workflow only."""
+        execution = self.execution(execution_id)
+        if execution.ended:
+            raise ExecutionEndedError(execution_id, execution.status)
+        identifier = event_id(execution_id, emission.epoch, emission.step_id)
+        execution.events.setdefault(identifier, emission)
+        return EmittedEvent(event_id=identifier)
 
     def _current(self, execution: StoredExecution, unit: str, token: int) -> _Lease:
         lease = execution.leases.get(unit)
@@ -289,4 +383,6 @@ class InMemoryStore:
     def _state(self, execution: StoredExecution, unit: str) -> ExecutionState:
         now = self._monotonic()
         active = [name for name, lease in execution.leases.items() if name != unit and lease.expires > now]
-        return ExecutionState(status=execution.status, halted=execution.halted, active_units=active)
+        return ExecutionState(
+            status=execution.status, halted=execution.halted, cancelled=execution.cancelled, active_units=active
+        )

@@ -7,7 +7,7 @@ them, so that there is one definition of each.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -82,13 +82,27 @@ class ExecutionInfo(Record):
     started_at: str
 
 
-class LeaseRequest(Record):
-    """Asks to run one unit of an execution.
+class RunStart(Record):
+    """How a run of Airflow began: what the control plane needs to adopt one that it did not start.
 
-    :param run_id: Airflow's run id: the execution's id, or any other for a run started in Airflow.
+    :param scheduled: Whether the clock is behind it: a schedule, or a backfill of one.
+    :param due_at: The time it was made for; of a run nobody scheduled, when it was to start.
+    :param input_id: The prepared input that its ``conf`` names.
+    """
+
+    scheduled: bool = False
+    due_at: datetime
+    input_id: Annotated[str, Field(max_length=100)] | None = None
+
+
+class LeaseRequest(Record):
+    """Asks to run one unit of an execution. The call is addressed to Airflow's run id: the execution's id, or any other
+    for a run that was started in Airflow, which the control plane then adopts.
+
     :param owner: Unique per process try, so that a restarted runner is another owner.
     :param clear_number: Of the DAG run; a higher one than known reopens the execution.
     :param plan_digest: sha256 of the plan the runner holds; the execution is pinned to it at its first lease.
+    :param run: How the run of Airflow began; None for a run that is never adopted.
     """
 
     organization: str
@@ -97,36 +111,42 @@ class LeaseRequest(Record):
     owner: str
     plan_digest: str
     clear_number: int = 0
+    run: RunStart | None = None
 
 
 class LeaseGrant(Record):
     """A granted lease and everything the runner needs to begin or go on.
 
     ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
-    being cancelled: start nothing, decide what is left, settle. ``steps`` is the journal by step id.
+    being cancelled: start nothing, decide what is left, settle. ``cancelled`` means that it is being cancelled: running
+    steps are cut off too. ``steps`` is the journal by step id. ``clear_number`` is that of the DAG run, as in
+    :class:`LeaseRequest`.
     """
 
     token: int
     ttl_seconds: float
     heartbeat_seconds: float
     epoch: int
+    clear_number: int = 0
     execution: ExecutionInfo
     input: JsonValue = None
     trigger: JsonValue = None
     vars: dict[str, JsonValue] = Field(default_factory=dict)
     steps: dict[str, StepRecord] = Field(default_factory=dict)
     halted: bool = False
+    cancelled: bool = False
 
 
 class ExecutionState(Record):
     """What a runner learns with every write: whether to go on, and who else is at work.
 
-    ``status`` is the execution's; ``halted`` as in :class:`LeaseGrant`; ``active_units`` are the *other* units with a
-    live lease. ``steps`` (the whole journal) is filled by ``settle`` and ``load`` only.
+    ``status`` is the execution's; ``halted`` and ``cancelled`` as in :class:`LeaseGrant`; ``active_units`` are the
+    *other* units with a live lease. ``steps`` (the whole journal) is filled by ``settle`` and ``load`` only.
     """
 
     status: ExecutionStatus
     halted: bool = False
+    cancelled: bool = False
     active_units: list[str] = Field(default_factory=list)
     steps: dict[str, StepRecord] = Field(default_factory=dict)
 
@@ -211,6 +231,47 @@ class AnswerReceipt(Record):
     """What became of an answer: ``refusal`` is the code of the reason why it does not count, or None."""
 
     refusal: str | None = None
+
+
+class ChildRequest(Record):
+    """Asks for an execution of another workflow, once for each ``key``: asked again, the same one is answered.
+
+    ``detached``: nobody waits for it, so it also outlives its parent.
+    """
+
+    key: str
+    workflow_id: str
+    input: JsonValue = None
+    detached: bool = False
+
+
+class ChildState(Record):
+    """How a child execution stands, or why there is none (``refused``). ``accepted_at`` is when its life began."""
+
+    execution_id: str = ""
+    status: ExecutionStatus = "pending"
+    output: JsonValue = None
+    error: StepError | None = None
+    accepted_at: datetime | None = None
+    refused: StepError | None = None
+
+
+class Emission(Record):
+    """Body of an ``emit_event``: what a step tells the other workflows of its organisation.
+
+    Epoch and step name the event, so that the same call twice emits once.
+    """
+
+    epoch: int
+    step_id: str
+    type: str
+    data: JsonValue = None
+
+
+class EmittedEvent(Record):
+    """The answer to an :class:`Emission`; the id is the same for the same execution, epoch and step."""
+
+    event_id: str
 
 
 class ModelCredential(Record):

@@ -14,6 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import Literal
 
+from pydantic import JsonValue
+
 from compiler.plan import Plan, Unit
 from operators.execution.attempts import StepRun
 from operators.execution.clock import Clock
@@ -24,16 +26,21 @@ from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
     ApprovalRequest,
     ApprovalState,
+    ChildRequest,
+    ChildState,
+    Emission,
     ExecutionState,
     ExecutionStatus,
     LeaseGrant,
     LeaseRequest,
     ModelCredential,
+    RunStart,
     Settling,
     StepRecord,
 )
 from operators.execution.scope import enter, scope_of
 from operators.execution.store import (
+    DepthExceededError,
     ExecutionEndedError,
     ExecutionStore,
     LeaseHeldError,
@@ -71,7 +78,7 @@ class UnitOutcome:
 
 
 def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None = None) -> StepServices:
-    """Return services behind which the store is; each credential is asked for once."""
+    """Return services that come from the store; each credential is asked for once."""
     known: dict[str, ModelCredential] = {}
 
     async def credential(provider: str) -> ModelCredential:
@@ -88,7 +95,25 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
     async def approval(key: StepKey, request: ApprovalRequest) -> ApprovalState:
         return await patiently(lambda: store.ask_approval(key.execution_id, key.step_id, request), clock or Clock())
 
-    return StepServices(credentials=credential, approvals=approval)
+    async def start_child(request: ChildRequest) -> ChildState:
+        return await patiently(partial(store.start_child, execution_id, request), clock or Clock())
+
+    async def cancel_child(child_id: str) -> None:
+        await patiently(partial(store.cancel_child, execution_id, child_id), clock or Clock())
+
+    async def emit(key: StepKey, event_type: str, data: JsonValue) -> str:
+        emission = Emission(epoch=key.epoch, step_id=key.step_id, type=event_type, data=data)
+        try:
+            return (await patiently(partial(store.emit_event, execution_id, emission), clock or Clock())).event_id
+        except DepthExceededError:
+            message = "an execution must not be the last of too long a row that started one another; look for a loop"
+            raise StepFailedError("depth_exceeded", message, retryable=False) from None
+        except RejectedError:
+            raise StepFailedError("event_refused", "the control plane refused the event", retryable=False) from None
+
+    return StepServices(
+        credentials=credential, approvals=approval, start_child=start_child, cancel_child=cancel_child, emit=emit
+    )
 
 
 async def run_unit(
@@ -101,6 +126,7 @@ async def run_unit(
     owner: str,
     plan_digest: str,
     clear_number: int = 0,
+    run_start: RunStart | None = None,
     flow: Flow | None = None,
     stubs: Stubs | None = None,
     clock: Clock | None = None,
@@ -113,7 +139,9 @@ async def run_unit(
 
     :param parks: A step that waits gives the process back (outcome ``waiting``) instead of holding it.
 
+    :param execution_id: The execution's id, or the id of a run that was started in Airflow.
     :param owner: Unique per process try.
+    :param run_start: How Airflow's run began, where there is one.
     :param flow: The plan's edges, where the caller has them already.
     :param observer: Called with each final record once it is journaled.
     :raises StaleLeaseError: Another runner took over; everything was cancelled at once.
@@ -128,6 +156,7 @@ async def run_unit(
         owner=owner,
         plan_digest=plan_digest,
         clear_number=clear_number,
+        run=run_start,
     )
     try:
         grant = await _lease(store, execution_id, request, clock)
@@ -181,6 +210,8 @@ class _UnitRun:
         )
         self._stopped = grant.halted or bool(flow.unhandled(grant.steps))
         self._timed_out = False
+        self._cancelled = grant.cancelled
+        self._limit: asyncio.Timeout | None = None
 
     async def execute(self) -> None:
         """Run what may run; return when nothing runs and nothing more may start."""
@@ -190,12 +221,16 @@ class _UnitRun:
             return
         try:
             async with asyncio.timeout(left) as limit:
+                self._limit = limit
                 await self._work()
         except TimeoutError:
             if not limit.expired():
                 raise
-            self._timed_out = True
+            self._limit = None
+            self._timed_out = not self._cancelled
             await self._cut_off()
+        finally:
+            self._limit = None
 
     def _seconds_left(self) -> float | None:
         """Return how long the workflow's time-out leaves; it counts from acceptance."""
@@ -241,6 +276,7 @@ class _UnitRun:
             self._clock,
             self._stubs,
             wait=self._wait,
+            life=self._grant.clear_number,
             begun=known if known is not None and known.started_at is not None else None,
         )
 
@@ -287,7 +323,14 @@ class _UnitRun:
         self._heard(self._writer.state)
 
     def _heard(self, state: ExecutionState | None) -> None:
-        self._stopped = self._stopped or (state is not None and state.halted)
+        if state is None:
+            return
+        self._stopped = self._stopped or state.halted
+        if state.cancelled and not self._cancelled:
+            self._cancelled = True
+            if self._limit is not None:
+                # As if the time were up: that ends every step of the unit at its next wait.
+                self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def _heartbeats(self) -> None:
         """Keep the lease. After its whole life without an answer it counts as lost."""
@@ -306,7 +349,7 @@ class _UnitRun:
                 self._heard(state)
 
     async def _cut_off(self) -> None:
-        """Journal the steps that the workflow's time-out ended in the middle."""
+        """Journal the steps that the workflow's time-out or a cancel ended in the middle."""
         runs = list(self._running.values())
         self._running.clear()
         for run in runs:
@@ -317,6 +360,7 @@ class _UnitRun:
         """Give the lease back and, if this was the last unit at work, end the execution."""
         entry = Settling(unit=self._unit.id, token=self._grant.token)
         state = await patiently(lambda: self._store.settle(self._execution_id, entry), self._clock)
+        self._heard(state)
         failures = self._flow.unhandled(state.steps)
         failed = bool(failures) or state.halted or self._timed_out or state.status in ("failed", "cancelled")
         complete = not self._flow.undecided(state.steps)
@@ -342,7 +386,7 @@ class _UnitRun:
             self._scope,
             unit=self._unit.id,
             token=self._grant.token,
-            timed_out=self._timed_out or _passed(self._seconds_left()),
+            timed_out=not self._cancelled and (self._timed_out or _passed(self._seconds_left())),
         )
         return await patiently(lambda: self._store.finish(self._execution_id, finish), self._clock)
 

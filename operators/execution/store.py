@@ -9,6 +9,10 @@ from operators.execution.records import (
     ApprovalAnswer,
     ApprovalRequest,
     ApprovalState,
+    ChildRequest,
+    ChildState,
+    Emission,
+    EmittedEvent,
     ExecutionState,
     ExecutionStatus,
     Finish,
@@ -49,6 +53,10 @@ class ExecutionEndedError(StoreError):
 
 class RejectedError(StoreError):
     """The store refused the call for good (unknown execution, plan of another workflow, bad credential)."""
+
+
+class DepthExceededError(RejectedError):
+    """Too many executions in a row were started by one another: this one may start no more."""
 
 
 class ExecutionStore(Protocol):
@@ -108,6 +116,22 @@ class ExecutionStore(Protocol):
         """Hand in an answer that was given in Airflow. The first answer counts, the same one again is harmless."""
         ...
 
+    async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
+        """Start an execution of another workflow for a step, or show how the one of this key stands."""
+        ...
+
+    async def cancel_child(self, execution_id: str, child_id: str) -> None:
+        """Cancel a child of the execution; harmless where it has ended."""
+        ...
+
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return the organisation's key of a model provider."""
+        ...
+
+    async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
+        """Raise an event in the execution's organisation; the same step and epoch again raise nothing new.
+
+        :raises ExecutionEndedError: The execution is over.
+        :raises DepthExceededError: The execution is the last of too long a row.
+        """
         ...

@@ -13,12 +13,18 @@ class Stubs:
     In a list the item ``{"error": "text"}`` fails its attempt; every other item is that attempt's output. Stubs replace
     only the call: the input is still rendered, and their value is not checked.
 
-    :param values: JSON object from step id to stub.
+    :param values: JSON object from step id to stub; ``<workflow id>.<step id>`` for a workflow that a step calls.
     """
 
     def __init__(self, values: dict[str, JsonValue] | None = None) -> None:
         self._values = dict(values or {})
         self._used: dict[str, int] = {}
+
+    def of(self, workflow_id: str) -> Stubs:
+        """Return the stubs of another workflow's steps: those written ``<workflow id>.<step id>``."""
+        prefix = f"{workflow_id}."
+        mine = {name: value for name, value in self._values.items() if name.startswith(prefix)}
+        return Stubs({name.removeprefix(prefix): value for name, value in mine.items()})
 
     def __contains__(self, step_id: str) -> bool:
         return step_id in self._values

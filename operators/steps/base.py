@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pydantic import JsonValue
 
 from compiler.plan import Step
-from operators.execution.records import ApprovalRequest, ApprovalState, ModelCredential, Usage, WebhookAnswer
+from operators.execution.records import (
+    ApprovalRequest,
+    ApprovalState,
+    ChildRequest,
+    ChildState,
+    ModelCredential,
+    Usage,
+    WebhookAnswer,
+)
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
+    from operators.egress import EgressClient
+    from operators.sandbox.sandbox import Sandbox
 
 Scope = Mapping[str, Any]
 """The names of expressions: ``input``, ``trigger``, ``execution``, ``vars`` and every step id."""
@@ -64,23 +74,60 @@ class Approvals(Protocol):
         ...
 
 
+StartChild = Callable[[ChildRequest], Awaitable[ChildState]]
+CancelChild = Callable[[str], Awaitable[None]]
+
+
+async def _no_child(request: ChildRequest) -> ChildState:
+    raise StepFailedError("unknown_workflow", "no other workflow can be called here", retryable=False)
+
+
+async def _no_cancel(child_id: str) -> None:
+    return
+
+
+class EventEmitter(Protocol):
+    """Raises events in the execution's organisation."""
+
+    async def __call__(self, key: StepKey, event_type: str, data: JsonValue) -> str:
+        """Raise an event and return its id; the same key again raises nothing new.
+
+        :raises StepFailedError: ``depth_exceeded``, or the event was refused.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class StepServices:
     """What calls may use beyond their request.
 
     :param credentials: Keys of model providers.
     :param approvals: Decisions of people; None where there are none.
+    :param start_child: Starts an execution of another workflow, once a key.
+    :param cancel_child: Cancels one by its id.
+    :param emit: Raises events; None where there is nobody to tell.
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
+    :param egress: The guarded client for addresses that a workflow names; as ``models``.
+    :param sandbox: Child processes for code, started at the first use.
     """
 
     credentials: Credentials
     approvals: Approvals | None = None
+    start_child: StartChild = _no_child
+    cancel_child: CancelChild = _no_cancel
+    emit: EventEmitter | None = None
     models: ModelPool | None = field(default=None)
+    egress: EgressClient | None = field(default=None)
+    sandbox: Sandbox | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
         if self.models is not None:
             await self.models.close()
+        if self.egress is not None:
+            await self.egress.close()
+        if self.sandbox is not None:
+            await self.sandbox.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +182,19 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How far a waiting step is: when it began (UTC), and which attempt this is."""
+    """How far a waiting step is: when it began (UTC), and which attempt this is.
+
+    :param life: How often the execution was reopened after a failure: then what failed begins anew.
+    """
 
     key: StepKey
     started_at: datetime
-    attempt: int
+    attempt: int = 1
+    life: int = 0
+
+    def __str__(self) -> str:
+        """Return what names this attempt, and no other, wherever it is looked at again."""
+        return f"{self.key}:{self.life}:{self.attempt}"
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from operators.tasks.segment import SegmentOperator
-from operators.tasks.triggers import ApprovalTrigger, StepTrigger, airflow_answer
+from operators.tasks.triggers import ApprovalTrigger, airflow_answer
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,22 +35,25 @@ class ApprovalOperator(SegmentOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._task_instance_id: UUID | None = None
-        self._answer: tuple[Decision, str] | None = None
+        self._answer: tuple[str, Decision, str] | None = None
 
-    def resume(self, context: Context, event: object = None) -> None:
-        """Look again, after the trigger has fired or somebody has answered in Airflow."""
+    def resume(self, context: Context, event: object = None, execution_id: str = "") -> None:
+        """Look again, after the trigger has fired or somebody has answered in Airflow.
+
+        :param execution_id: The execution's own id, which is not always that of Airflow's run.
+        """
         # Whatever woke the task, Airflow's database says whether there is an answer. A first start does not look: what
         # a cleared task left there is no answer to what is asked now.
         answer = airflow_answer(_task_instance_id(context))
         if answer is not None and answer[0] in OPTIONS:
-            self._answer = OPTIONS[answer[0]], answer[1]
+            self._answer = execution_id, OPTIONS[answer[0]], answer[1]
         super().resume(context, event)
 
     def _guarded(self, context: Context) -> UnitOutcome | AirflowException:
         self._task_instance_id = _task_instance_id(context)
         return super()._guarded(context)
 
-    async def _prepare(self, store: HttpStore, execution_id: str) -> None:
+    async def _prepare(self, store: HttpStore) -> None:
         """Hand in what was answered in Airflow, before the unit looks how the approval stands."""
         from operators.execution.clock import Clock
         from operators.execution.patience import patiently
@@ -58,14 +61,14 @@ class ApprovalOperator(SegmentOperator):
 
         if self._answer is None:
             return
-        decision, by = self._answer
+        execution_id, decision, by = self._answer
         answer = ApprovalAnswer(decision=decision, by=by[:200])
         receipt = await patiently(lambda: store.answer_approval(execution_id, self.task_id, answer), Clock())
         if receipt.refusal is not None:
             self.log.warning("the answer given in Airflow does not count: %s", receipt.refusal)
 
-    def _trigger(self, execution_id: str, wake: Wake) -> StepTrigger:
-        """Open the required action, or open it again, and return what waits."""
+    def _park(self, execution_id: str, wake: Wake) -> None:
+        """Open the required action, or open it again, and give the worker back."""
         from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
         assert self._task_instance_id is not None, "it was set when the task began"
@@ -76,7 +79,8 @@ class ApprovalOperator(SegmentOperator):
             body=wake.link,
         )
         until = None if wake.until is None else wake.until.timestamp()
-        return ApprovalTrigger(execution_id, wake.awaited, until, str(self._task_instance_id))
+        trigger = ApprovalTrigger(execution_id, wake.awaited, until, str(self._task_instance_id))
+        self.defer(trigger=trigger, method_name="resume", kwargs={"execution_id": execution_id})
 
 
 def _task_instance_id(context: Context) -> UUID:

@@ -110,6 +110,7 @@ class SegmentOperator(BaseOperator):
         from operators.execution.runner import run_unit, store_services
         from operators.execution.store import StoreError
         from operators.settings import runtime_settings
+        from operators.tasks.runs import run_start
 
         plan = self.plan.load()
         unit = self._unit(plan)
@@ -117,7 +118,7 @@ class SegmentOperator(BaseOperator):
         self._become_cancellable()
         dag_run = context["dag_run"]
         async with HttpStore(runtime_settings()) as store:
-            await self._prepare(store, dag_run.run_id)
+            await self._prepare(store)
             services = store_services(store, dag_run.run_id)
             try:
                 outcome = await run_unit(
@@ -129,16 +130,18 @@ class SegmentOperator(BaseOperator):
                     owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
                     plan_digest=self.plan.sha256,
                     clear_number=dag_run.clear_number or 0,
+                    run_start=run_start(dag_run),
                     observer=self._log_step,
                     parks=True,
                 )
             finally:
+                self.log.info("execution %s", store.execution_id(dag_run.run_id))
                 await services.close()
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")
         return outcome
 
-    async def _prepare(self, store: HttpStore, execution_id: str) -> None:
+    async def _prepare(self, store: HttpStore) -> None:
         """Do what must be done before the unit is looked at; subclasses may need it."""
 
     def _unit(self, plan: Plan) -> Unit:
@@ -167,7 +170,7 @@ class SegmentOperator(BaseOperator):
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
         if outcome.wake is not None:
-            self.defer(trigger=self._trigger(outcome.execution_id, outcome.wake), method_name="resume")
+            self._park(outcome.execution_id, outcome.wake)
         # Airflow's rule ``one_done`` does not count skipped tasks: were all of them skipped, it would never start.
         if outcome.kind == "skipped" and not self._feeds_any:
             raise AirflowSkipException("every step of this unit was skipped")
@@ -178,10 +181,13 @@ class SegmentOperator(BaseOperator):
             failures = ", ".join(f"step {step_id} ({code})" for step_id, code in outcome.failures)
             raise AirflowFailException(f"the execution {_ended(outcome)}" + (f": {failures}" if failures else ""))
 
-    def _trigger(self, execution_id: str, wake: Wake) -> StepTrigger:
-        """Return what waits for the unit's step while no worker does."""
+    def _park(self, execution_id: str, wake: Wake) -> None:
+        """Give the worker back until the unit's step is worth another look.
+
+        :raises TaskDeferred: Always.
+        """
         until = None if wake.until is None else wake.until.timestamp()
-        return StepTrigger(execution_id, wake.awaited, until)
+        self.defer(trigger=StepTrigger(execution_id, wake.awaited, until), method_name="resume")
 
 
 def _ended(outcome: UnitOutcome) -> str:

@@ -26,7 +26,7 @@ class StepTrigger(BaseTrigger):
     """
 
     def __init__(self, execution_id: str, awaited: str | None = None, until: float | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.execution_id = execution_id
         self.awaited = awaited
         self.until = until
@@ -44,7 +44,7 @@ class StepTrigger(BaseTrigger):
                 await self._news()
         except TimeoutError:
             pass
-        yield TriggerEvent(None)
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # untyped in Airflow
 
     async def _news(self) -> None:
         from operators.execution.http import HttpStore

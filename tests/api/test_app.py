@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from api.app import create_app
 from api.migrate import migrate, newest_revision
-from api.settings import Settings
+from api.settings import Settings, SettingsError
 from tests.api.control_plane import ControlPlane
 from tests.support import free_ports
 
@@ -127,6 +128,34 @@ class TestCommands:
         assert result.returncode == 1
         assert result.stderr.startswith("The control plane cannot start: set AGENT_FACTORY_DATABASE_URL")
         assert len(result.stderr.splitlines()) == 1
+
+    def test_process_isolation_with_two_organisations(self, settings: Settings) -> None:
+        engine = create_engine(settings.sync_url)
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO organizations (slug, name) VALUES ('acme', 'A'), ('default', 'D')"))
+        environment = os.environ | {
+            "AGENT_FACTORY_DATABASE_URL": settings.database_url,
+            "AGENT_FACTORY_API_TOKEN": "a",
+            "AGENT_FACTORY_RUNTIME_TOKEN": "r",
+        }
+        result = subprocess.run([sys.executable, "-m", "api"], env=environment, capture_output=True, text=True)
+        engine.dispose()
+        assert result.returncode == 1
+        assert "AGENT_FACTORY_ISOLATION=process there must be one organisation" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+    async def test_any_server_refuses_two_organisations(self, settings: Settings) -> None:
+        engine = create_engine(settings.sync_url)
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO organizations (slug, name) VALUES ('acme', 'A')"))
+        engine.dispose()
+        app = create_app(settings)
+        with pytest.raises(SettingsError, match="one organisation"):
+            async with app.router.lifespan_context(app):
+                pass
+        app = create_app(settings.model_copy(update={"isolation": "kubernetes"}))
+        async with app.router.lifespan_context(app):
+            pass
 
     def test_migrate_twice(self, settings: Settings) -> None:
         environment = os.environ | {"AGENT_FACTORY_DATABASE_URL": settings.database_url}

@@ -13,8 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import api
+from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
+from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
+from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository, VariableRepository
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
@@ -53,10 +56,21 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
         ),
         values,
     )
+    await SubscriptionRepository(session, organization_id).replace(AGENT, [("made", slug)])
+    await EventRepository(session, organization_id).hear("same", "same", slug)
+    await EventRepository(session, organization_id).note_started("same", "same", [{"of": slug}])
     current = await WorkflowRepository(session, organization_id).current("same")
     assert current is not None
     await ExecutionRepository(session, organization_id).add_to_outbox(EXECUTION, current)
     await LeaseRepository(session, organization_id, EXECUTION).take("unit", slug, 60)
+    await AdoptedRunRepository(session, organization_id).add("same", "run", EXECUTION, 0)
+    await session.execute(
+        text(
+            "INSERT INTO prepared_inputs (organization_id, id, agent_id, input)"
+            " VALUES (:org, :execution, :agent, to_json(CAST(:slug AS text)))"
+        ),
+        values,
+    )
     record = StepRecord(id="step", status="success", output=slug)
     await JournalRepository(session, organization_id, EXECUTION).write(0, [record], replace=True)
     await session.execute(
@@ -100,11 +114,19 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         for version in (await workflows.by_digest(AGENT, "d" * 64), await workflows.by_id(current.version_id)):
             assert version == current
         assert [route.config for route in await RouteRepository(session, ours).at("same")] == [{"of": "ours"}]
+        subscriptions = await SubscriptionRepository(session, ours).of_type("made")
+        assert [subscription.filter for subscription in subscriptions] == ["ours"]
+        assert await EventRepository(session, ours).started("same", "same") == [{"of": "ours"}]
         assert await VariableRepository(session, ours).values(("v",)) == {"v": "ours"}
         execution = await executions.get(EXECUTION)
         assert execution is not None
         assert execution.input == "ours"
         assert [step.output for step in await executions.steps(EXECUTION)] == ["ours"]
+        prepared = await InputRepository(session, ours).get(AGENT, EXECUTION)
+        assert prepared is not None
+        assert prepared.value == "ours"
+        runs = AdoptedRunRepository(session, ours)
+        assert (await runs.find("same", "run"), await runs.run_id_of(EXECUTION)) == (EXECUTION, "run")
         journal = JournalRepository(session, ours, EXECUTION)
         assert (await journal.records())["step"].output == "ours"
         leases = LeaseRepository(session, ours, EXECUTION)
@@ -124,10 +146,25 @@ async def test_another_organisations_file_is_not_there(control_plane: ControlPla
         assert await ArtifactRepository(session, ours).content(theirs) is None
 
 
+async def test_others_runs_and_inputs_are_not_there(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.transaction() as session:
+        statement = text("UPDATE adopted_runs SET dag_id = 'theirs' WHERE organization_id != :ours")
+        await session.execute(statement, {"ours": ours})
+        new_id = UUID("01990000-0000-7000-8000-00000000000f")
+        statement = text("UPDATE prepared_inputs SET id = :id WHERE organization_id != :ours")
+        await session.execute(statement, {"ours": ours, "id": new_id})
+        assert await AdoptedRunRepository(session, ours).find("theirs", "run") is None
+        assert await InputRepository(session, ours).get(AGENT, new_id) is None
+
+
 async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, ours: UUID) -> None:
     async with control_plane.database.transaction() as session:
         before = await rows_of(session, "theirs")
         mine = await rows_of(session, "ours")
+        statement = text("DELETE FROM adopted_runs WHERE organization_id = :org")
+        await session.execute(statement, {"org": ours})
+        await AdoptedRunRepository(session, ours).add("same", "run", EXECUTION, 7)
+        await InputRepository(session, ours).add(AGENT, "new")
         leases, journal = LeaseRepository(session, ours, EXECUTION), JournalRepository(session, ours, EXECUTION)
         await leases.extend("unit", 1, 600, ["step"])
         await leases.revoke_all()
@@ -137,7 +174,25 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await journal.remove(["step"])
         await WorkflowRepository(session, ours).ensure("same", "renamed")
         await RouteRepository(session, ours).clear(AGENT)
-        await ExecutionRepository(session, ours).fail(EXECUTION, {"code": "x", "message": "y"})
+        executions = ExecutionRepository(session, ours)
+        row = await executions.lock(EXECUTION)
+        assert row is not None
+        assert row.input == "ours"
+        row.parent_execution_id = EXECUTION
+        assert await executions.unfinished_children(EXECUTION) == [EXECUTION]
+        row.parent_execution_id, row.caller = None, "step"
+        assert await executions.callers(EXECUTION) == ["same"]
+        called = await executions.of_caller("step")
+        assert called is not None
+        assert called.input == "ours"
+        await executions.lock_caller("step")
+        assert [each.id for each in await executions.unfinished(AGENT, "")] == [EXECUTION]
+        assert not await executions.is_at_work(EXECUTION)
+        await SubscriptionRepository(session, ours).replace(AGENT, [("made", None)])
+        events = EventRepository(session, ours)
+        assert not await events.hear("same", "same", "made")
+        await events.note_started("same", "same", [])
+        await events.forget_old()
         entry = await session.scalar(text("SELECT id FROM outbox WHERE organization_id = :org"), {"org": ours})
         outbox = OutboxRepository(session, ours)
         assert await outbox.newest_version(AGENT) == (1, "d" * 64)
@@ -147,6 +202,11 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await outbox.done(others)
         await outbox.bury(others, "dead")
         await outbox.done(entry)
+        current = await WorkflowRepository(session, ours).current("same")
+        assert current is not None
+        await executions.stop_run(EXECUTION, current)
+        await executions.add_to_outbox(EXECUTION, current)
+        assert await executions.withdraw(EXECUTION) == 0
         assert await rows_of(session, "theirs") == before
         assert mine.keys() == before.keys()
 

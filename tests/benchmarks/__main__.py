@@ -16,7 +16,7 @@ import httpx
 from api.platform import airflow, client
 from api.platform.home import Home
 from api.platform.postgres import Cluster, locate
-from tests.benchmarks import compile_speed, fusion
+from tests.benchmarks import code_steps, compile_speed, fusion
 from tests.support import Platform, temporary_home
 
 
@@ -71,7 +71,9 @@ def main() -> None:
     with running_platform() as platform:
         print(f"scheduler_idle_sleep_time {idle_sleep(platform.home, platform.cluster)} s", flush=True)
         figures = fusion.table(*fusion.measure(platform))
-    print(figures)
+        print(figures)
+        print(f"\nCode steps that compute Fibonacci numbers, chained, {code_steps.RUNS} runs of each:", flush=True)
+        print(code_steps.table(code_steps.measure(platform)))
 
 
 if __name__ == "__main__":

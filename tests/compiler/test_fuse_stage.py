@@ -17,13 +17,14 @@ pytestmark = pytest.mark.unit
 
 
 def steps(*rows: str) -> list[FusionStep]:
-    """Read rows such as ``a > b c``; ``a!`` is a barrier, ``a?`` joins any."""
+    """Read rows such as ``a > b c``; ``a!`` is a barrier, ``a+`` and ``a*`` are code of two sorts, ``a?`` joins any."""
     made = []
     for row in rows:
         name, _, targets = row.partition(">")
         name = name.strip()
-        kind: UnitKind = "wait" if "!" in name else "segment"
-        made.append(FusionStep(name.rstrip("!?"), tuple(targets.split()), kind, "?" in name))
+        sort = next((mark for mark in "+*" if mark in name), None)
+        kind: UnitKind = "wait" if "!" in name else "code" if sort else "segment"
+        made.append(FusionStep(name.rstrip("!?+*"), tuple(targets.split()), kind, "?" in name, sort))
     return made
 
 
@@ -56,6 +57,18 @@ def shape(units: Iterable[Unit]) -> list[str]:
         (["a > j z", "x! > j", "j? > z", "z"], ["a(a)", "x(x)", "segment.j(j z)? < a x"]),
         # With all predecessors in the group an any step starts nothing.
         (["x! > a", "a > b c", "b > j", "c > j", "j?"], ["x(x)", "segment.a(a b c j) < x"]),
+        # Code of one sort in a chain shares a unit, named by the first in the document.
+        (["a+ > b", "b+ > c", "c+"], ["segment.a(a b c)"]),
+        (["c+", "b+ > c", "a+ > b"], ["segment.c(c b a)"]),
+        (["a > x", "x+ > y", "y+ > b", "b"], ["a(a)", "segment.x(x y) < a", "b(b) < segment.x"]),
+        (["a+ > b", "b* > c", "c*"], ["a(a)", "segment.b(b c) < a"]),
+        (["a+ > b", "b! > c", "c+"], ["a(a)", "b(b) < a", "c(c) < b"]),
+        # Not where the chain forks or joins: another step would wait for what it need not.
+        (["a+ > b c", "b+", "c+"], ["a(a)", "b(b) < a", "c(c) < a"]),
+        (["a+ > c", "b+ > c", "c+ > d", "d+"], ["a(a)", "b(b)", "segment.c(c d) < a b"]),
+        # One predecessor is the first of one; two are not.
+        (["a+ > b", "b+? > c", "c+"], ["segment.a(a b c)"]),
+        (["a+ > c", "b+ > c", "c+? > d", "d+"], ["a(a)", "b(b)", "segment.c(c d)? < a b"]),
     ],
 )
 def test_segments(rows: list[str], expected: list[str]) -> None:
@@ -63,8 +76,9 @@ def test_segments(rows: list[str], expected: list[str]) -> None:
 
 
 def test_fusion_off_makes_every_step_a_unit() -> None:
-    rows = steps("a > b c", "b > d", "c > d", "d? > e", "e", "f?")
-    assert shape(fuse(rows, "off")) == ["a(a)", "b(b) < a", "c(c) < a", "d(d)? < b c", "e(e) < d", "f(f)"]
+    rows = steps("a > b c", "b > d", "c > d", "d? > e", "e", "f? > g", "g+ > h", "h+")
+    units = ["a(a)", "b(b) < a", "c(c) < a", "d(d)? < b c", "e(e) < d", "f(f)", "g(g) < f", "h(h) < g"]
+    assert shape(fuse(rows, "off")) == units
 
 
 def test_fusion_of_workflows() -> None:
@@ -77,6 +91,9 @@ def test_fusion_of_workflows() -> None:
     assert plan_of(off, fusion="auto").fusion == "auto"
 
 
+KINDS: dict[str, UnitKind] = {"light": "segment", "wait": "wait", "code+": "code", "code*": "code"}
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> list[FusionStep]:
     """Draw steps whose edges lead forward in a hidden order that is not the document's."""
@@ -84,17 +101,30 @@ def plans(draw: st.DrawFn) -> list[FusionStep]:
     order = draw(st.permutations(range(size)))
     pairs = [(source, target) for source in range(size) for target in range(source + 1, size)]
     chosen = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-    kinds = draw(st.lists(st.sampled_from(["light", "light", "barrier"]), min_size=size, max_size=size))
+    kinds = draw(st.lists(st.sampled_from(["light", "light", "wait", "code+", "code*"]), min_size=size, max_size=size))
     joins = draw(st.lists(st.booleans(), min_size=size, max_size=size))
     return [
         FusionStep(
             f"s{number}",
             tuple(f"s{target}" for source, target in chosen if source == number),
-            "code" if kinds[number] == "barrier" else "segment",
+            KINDS[kinds[number]],
             joins[number],
+            kinds[number] if kinds[number].startswith("code") else None,
         )
         for number in order
     ]
+
+
+def check_chain(rows: list[FusionStep], graph: Graph, inside: list[int]) -> None:
+    """Barriers of a unit are alike, and each but the last leads to the next and nowhere else."""
+    assert len({(rows[number].kind, rows[number].company) for number in inside}) == 1
+    assert len(inside) == 1 or rows[inside[0]].company is not None
+    heads = [number for number in inside if not set(graph.predecessors[number]) & set(inside)]
+    assert len(heads) == 1, "one step is the first"
+    for number in set(inside) - set(heads):
+        (before,) = graph.predecessors[number]
+        assert before in inside
+        assert graph.successors[before] == [number]
 
 
 @settings(max_examples=300, deadline=None)
@@ -117,8 +147,10 @@ def test_fusion_of_any_plan(rows: list[FusionStep]) -> None:
     for unit in units:
         inside = [numbers[step] for step in unit.steps]
         assert inside == sorted(inside)
-        assert len({before[number] for number in inside}) == 1, "no step waits for a foreign barrier"
-        assert len(inside) == 1 or not barriers & set(inside)
+        if barriers & set(inside):
+            check_chain(rows, graph, inside)
+        else:
+            assert len({before[number] for number in inside}) == 1, "no step waits for a foreign barrier"
         starters = [n for n in inside if rows[n].joins_any and any(home[names[p]] != home[names[n]]
                     for p in graph.predecessors[n])]  # fmt: skip
         assert unit.starts_on_any == bool(starters)

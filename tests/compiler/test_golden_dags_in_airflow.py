@@ -19,13 +19,25 @@ SCRIPT = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
 bag = DagBag(sys.argv[1])
 dags = {
     dag_id: {task.task_id: [sorted(task.upstream_task_ids), str(task.trigger_rule.value), task.retries]
              for task in dag.tasks}
     for dag_id, dag in bag.dags.items()
 }
-print("RESULT" + json.dumps({"errors": bag.import_errors, "dags": dags}))
+schedules = {}
+for dag_id, dag in bag.dags.items():
+    if dag.catchup:
+        raise SystemExit(f"{dag_id} catches up")
+    stored = json.loads(json.dumps(encode_timetable(dag.timetable)))
+    restored = decode_timetable(stored)
+    if restored.can_be_scheduled:
+        schedules[dag_id] = [type(restored).__name__, restored.summary]
+        if encode_timetable(restored) != stored:
+            raise SystemExit(f"{dag_id} is stored as another schedule: {stored}")
+print("RESULT" + json.dumps({"errors": bag.import_errors, "dags": dags, "schedules": schedules}))
 """
 
 
@@ -66,3 +78,8 @@ def test_airflow_imports_every_dag(tmp_path: Path) -> None:
     result = json.loads(finished.stdout.rpartition("RESULT")[2])
     assert result["errors"] == {}
     assert result["dags"] == expected
+    assert {dag_id: seen for dag_id, seen in result["schedules"].items() if dag_id.startswith("fused__")} == {
+        "fused__daily_digest": ["ZonedCronTimetable", "0 9 * * 1-5, */15 18-20 * * 0"],
+        "fused__two_times": ["MultipleCronTriggerTimetable", "30 6 1 1,7 *, 0 0 * * 0,5,6"],
+        "fused__every_night": ["CronTriggerTimetable", "0 2 * * *"],
+    }

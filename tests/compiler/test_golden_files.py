@@ -22,6 +22,7 @@ from tests.compiler.building import choice, plan_of, transform, workflow
 pytestmark = pytest.mark.unit
 
 FOLDER = Path(__file__).parents[1] / "golden"
+TIMETABLES = {"CronTriggerTimetable", "MultipleCronTriggerTimetable", "ZonedCronTimetable"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if not path.name.endswith(".plan.json"))
 
 
@@ -85,10 +86,22 @@ def test_dag_files_hold_nothing_of_the_tenant(name: str) -> None:
     assert compilation.plan is not None
     text = compilation.files[f"{compilation.plan.dag_id}.py"].decode()
     allowed = {source["id"], *(task["id"] for task in source["tasks"])}
+    triggers = source.get("triggers") or [source["trigger"]]
+    for trigger in triggers:
+        if trigger["type"] == "schedule":
+            allowed |= {trigger["config"]["cron"], trigger["config"].get("timezone", "UTC")}
     names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    assert names <= {"PLAN", "PlanFile", "__file__", "DAG", "Param", "SegmentOperator", "timedelta"} | {
-        prefix + name for prefix in ("t_", "s_") for name in allowed
-    }
+    assert names <= {
+        "PLAN",
+        "PlanFile",
+        "__file__",
+        "DAG",
+        "Param",
+        "SegmentOperator",
+        "CodeOperator",
+        "timedelta",
+        *TIMETABLES,
+    } | {prefix + name for prefix in ("t_", "s_") for name in allowed}
     for value in _strings(source):
         # Short words such as "string" and "process" belong to the fixed text.
         assert len(value) <= 8 or value in allowed or value not in text
@@ -166,6 +179,17 @@ def test_an_emitted_name_is_looked_at_again() -> None:
     unit = plan.units[0].model_copy(update={"id": 'segment.a"); import os; ("'})
     with pytest.raises(ValueError, match="checked identifiers"):
         dag_text(plan.model_copy(update={"units": (unit,)}), "0" * 64)
+
+
+def test_an_emitted_schedule_is_looked_at_again() -> None:
+    from compiler.emit import dag_text
+
+    plan = plan_of(workflow(transform("a"), trigger={"type": "schedule", "config": {"cron": "0 9 * * *"}}))
+    config = plan.triggers[0].config
+    for change in ({"cron": '0 9 * * "'}, {"cron": "0 9 * * mon"}, {"timezone": "Mars/Base"}, {"timezone": 'UTC"'}):
+        trigger = plan.triggers[0].model_copy(update={"config": config | change})
+        with pytest.raises(ValueError, match="a DAG file may hold"):
+            dag_text(plan.model_copy(update={"triggers": (trigger,)}), "0" * 64)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,8 @@ def with_trigger(kind: str, config: dict[str, Any] | None = None) -> dict[str, A
 UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("agent", {"model": "m", "instructions": "i", "prompt": "p", "tools": [{"integration": "i", "action": "a"}]}, {}),
     ("integration", {"integration": "crm", "action": "find", "input": {}}, {}),
-    ("http_request", {"url": "https://example.com/{{ input.id }}", "expect_status": [200, "300-399"]}, {}),
     ("retrieve", {"collection": "docs", "query": "{{ input.q }}", "top_k": 3}, {}),
     ("emit_event", {"type": "made", "data": {"x": "{{ input.x }}"}}, {}),
-    ("code", {"language": "python"}, {"code": "def main(input): return 1", "resource_limits": {"cpu": "1"}}),
-    ("workflow", {"workflow": "other", "input": {}}, {}),
     ("map", {"over": "{{ input.list }}", "tasks": [transform("inner", {"x": "{{ item }}"})]}, {}),
 ]
 
@@ -54,8 +51,6 @@ def test_what_is_unavailable_stops_compilation_but_not_validation() -> None:
             {"model": "m", "instructions": "i", "prompt": "p", "tools": [{}]},
             ("missing_field", "/tasks/0/config/tools/0"),
         ),
-        ("http_request", {"url": "u", "json": 1, "body": "x"}, ("invalid_config", "/tasks/0/config")),
-        ("http_request", {"url": "u", "expect_status": "ok"}, ("invalid_config", "/tasks/0/config/expect_status")),
         ("wait", {}, ("missing_field", "/tasks/0/config")),
         ("wait", {"seconds": 1, "until": "{{ input.t }}"}, ("invalid_config", "/tasks/0/config")),
         ("wait", {"until": "tomorrow"}, ("invalid_config", "/tasks/0/config/until")),
@@ -110,6 +105,22 @@ def test_unavailable_triggers(kind: str) -> None:
 
 def test_a_container_needs_kubernetes() -> None:
     source = with_config("container", {}, runtime_image="alpine")
-    assert codes(source) == [("needs_kubernetes", "/tasks/0/type"), ("unavailable_type", "/tasks/0/type")]
-    there = compile_workflow(as_bytes(source), organization="acme", isolation="kubernetes").diagnostics
-    assert [diagnostic.code for diagnostic in there] == ["unavailable_type"]
+    assert codes(source) == warnings_of(source) == [("needs_kubernetes", "/tasks/0/type")]
+    assert [diagnostic.severity for diagnostic in validate_workflow(as_bytes(source))] == ["warning"]
+
+
+@pytest.mark.parametrize("kind", ["container", "code"])
+def test_pods_compile_but_are_neither_published_nor_run(kind: str) -> None:
+    if kind == "code":
+        source = with_config("code", {"language": "python"}, code="def main(input): return 1")
+    else:
+        source = with_config("container", {}, runtime_image="alpine")
+    options: Any = {"organization": "acme", "isolation": "kubernetes"}
+    to_run = compile_workflow(as_bytes(source), **options)
+    assert [(found.severity, found.code, found.path) for found in to_run.diagnostics] == [
+        ("error", "unavailable_feature", "/tasks/0/type")
+    ]
+    assert to_run.plan is None
+    to_look_at = compile_workflow(as_bytes(source), **options, compile_only=True)
+    assert to_look_at.diagnostics == []
+    assert to_look_at.plan is not None

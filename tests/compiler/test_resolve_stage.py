@@ -173,6 +173,10 @@ def test_duplicate_ids_are_reported_at_the_later_one() -> None:
         ({"model": "m", "prompt": "x", "temperature": 3}, ("invalid_config", "/tasks/0/config/temperature")),
         ({"model": "m", "prompt": "x", "max_tokens": "{{ 1 }} "}, ("invalid_config", "/tasks/0/config/max_tokens")),
         (
+            {"model": "m", "prompt": "x", "max_tokens": "{{ not input.n }}"},
+            ("invalid_config", "/tasks/0/config/max_tokens"),
+        ),
+        (
             {"model": "m", "prompt": "x", "output_schema": {"type": "string"}},
             ("invalid_config", "/tasks/0/config/output_schema"),
         ),

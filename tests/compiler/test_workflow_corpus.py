@@ -10,6 +10,7 @@ import pytest
 
 from compiler import compile_workflow
 from compiler.steps import STEP_TYPES
+from compiler.triggers import TRIGGER_TYPES
 from tests.compiler.building import plan_of
 
 pytestmark = pytest.mark.unit
@@ -26,7 +27,10 @@ def case(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("fusion", ["auto", "off"])
 def test_it_compiles(path: Path, fusion: Any) -> None:
     loaded = case(path)
-    assert set(loaded) == {"workflow", "input", "vars", "stubs", "expect"}
+    # `others` are workflows that this one's steps call.
+    assert set(loaded) - {"others"} == {"workflow", "input", "vars", "stubs", "expect"}
+    for other in loaded.get("others", []):
+        assert compile_workflow(json.dumps(other), organization="acme", fusion=fusion).plan is not None
     assert loaded["workflow"]["id"] == path.stem
     result = compile_workflow(json.dumps(loaded["workflow"]), organization="acme", fusion=fusion)
     assert result.plan is not None, result.diagnostics
@@ -36,15 +40,19 @@ def test_it_compiles(path: Path, fusion: Any) -> None:
     assert [diagnostic.code for diagnostic in result.diagnostics] == (
         ["no_default_branch"] if path.stem == "no_branch_taken" else []
     )
-    # Every model call has a stub: the corpus runs where there is no model.
-    calls = {step.id for step in result.plan.steps if step.type == "ai_inference"}
+    # Every call has a stub: the corpus runs where there is no model and no network.
+    calls = {step.id for step in result.plan.steps if step.type in ("ai_inference", "http_request")}
     assert calls <= set(loaded["stubs"])
 
 
 def test_it_covers_the_format() -> None:
     plans = [plan_of(case(path)["workflow"]) for path in FILES]
     steps = [step for plan in plans for step in plan.steps]
+    # A type or a trigger that becomes available must come into the corpus.
     assert {step.type for step in steps} == {name for name, kind in STEP_TYPES.items() if kind.available}
+    assert {trigger.type for plan in plans for trigger in plan.triggers} == {
+        name for name, kind in TRIGGER_TYPES.items() if kind.available
+    }
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
     assert {edge.kind for step in steps for edge in step.edges} == {
@@ -54,4 +62,8 @@ def test_it_covers_the_format() -> None:
     assert any("jsonpath" in step.config for step in steps)
     assert any(step.config.get("schema_inferred") for step in steps)
     assert {case(path)["expect"]["status"] for path in FILES} == {"success", "failed"}
-    assert len(FILES) >= 50
+    assert any(step.timeout_seconds for step in steps)
+    assert any(len(plan.triggers) > 1 for plan in plans)
+    assert any(plan.vars for plan in plans)
+    assert any(len(plan.steps) >= 15 for plan in plans)
+    assert len(FILES) >= 70

@@ -38,6 +38,9 @@ def prepared(case: dict[str, Any], fusion: str) -> dict[str, Any]:
     workflow = copy.deepcopy(case["workflow"])
     workflow["id"] = f"{workflow['id'][:50]}_{fusion}"
     workflow.setdefault("settings", {})["fusion"] = fusion
+    for task in workflow["tasks"]:
+        if task["type"] == "workflow":
+            task["config"]["workflow"] = f"{task['config']['workflow'][:50]}_{fusion}"
     for trigger in [workflow["trigger"]] if "trigger" in workflow else workflow["triggers"]:
         if trigger["type"] == "webhook":
             trigger["config"]["path"] += f"/{fusion}"
@@ -57,16 +60,22 @@ def script(workflow: dict[str, Any], case: dict[str, Any], models: ModelServer) 
         models.scripts[model_of(workflow, task_id)] = [answer(item) for item in as_list(stub)]
 
 
-def in_one_process(workflow: dict[str, Any], case: dict[str, Any], models: ModelServer) -> LocalResult:
+def in_one_process(
+    workflow: dict[str, Any], others: list[dict[str, Any]], case: dict[str, Any], models: ModelServer
+) -> LocalResult:
     """Run a case without Airflow."""
 
     async def credential(provider: str) -> ModelCredential:
         return ModelCredential(provider=provider, api_key=MODEL_KEY, base_url=models.openai_url)
 
-    plan = compile_workflow(json.dumps(workflow), organization="default").plan
+    plans = {
+        each["id"]: compile_workflow(json.dumps(each), organization="default").plan for each in (workflow, *others)
+    }
+    plan = plans[workflow["id"]]
     assert plan is not None
     script(workflow, case, models)
-    return asyncio.run(run_plan(plan, input=case["input"], vars=case["vars"], credentials=credential))
+    running = run_plan(plan, input=case["input"], vars=case["vars"], credentials=credential, find_workflow=plans.get)
+    return asyncio.run(running)
 
 
 def as_list(stub: Any) -> list[Any]:
@@ -104,10 +113,12 @@ def results(platform: Platform, session_models: ModelServer) -> dict[tuple[str, 
     workflows = {(name, fusion): prepared(case, fusion) for name, case in CORPUS.items() for fusion in FUSIONS}
     here: dict[tuple[str, str], LocalResult] = {}
     for (name, fusion), workflow in workflows.items():
-        here[name, fusion] = in_one_process(workflow, CORPUS[name], session_models)
+        others = [prepared({**CORPUS[name], "workflow": other}, fusion) for other in CORPUS[name].get("others", [])]
+        here[name, fusion] = in_one_process(workflow, others, CORPUS[name], session_models)
         script(workflow, CORPUS[name], session_models)
         set_variables(platform, CORPUS[name]["vars"])
-        platform.publish(workflow)
+        for each in (*others, workflow):
+            platform.publish(each)
     there: dict[tuple[str, str], dict[str, Any]] = {}
     for batch in batches(list(workflows), AT_ONCE):
         started = {key: platform.execute(workflows[key]["id"], CORPUS[key[0]]["input"]) for key in batch}

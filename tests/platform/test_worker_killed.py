@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.platform.guard import descendants
+from operators.sandbox.processes import descendants
 from tests.stubs.model_server import ModelServer
 from tests.support import Platform
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel, ConfigDict
@@ -20,12 +20,19 @@ class _TriggerBody(BaseModel):
     conf: dict[str, Any] | None = None
 
 
+class _PatchBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["queued", "success", "failed"]
+
+
 @dataclass
 class AirflowStub:
     """The state behind the API; tests read and change it.
 
     :param runs: DAG id -> run id -> the body that made the run.
-    :param failures: Statuses that the next POSTs of runs answer instead, in order.
+    :param failures: Statuses that the next POSTs of runs answer instead, in order; ``patch_failures`` the next PATCHes.
+    :param states: Run id -> state, of runs that were changed.
     """
 
     username: str = "admin"
@@ -33,6 +40,8 @@ class AirflowStub:
     tags: dict[str, set[str]] = field(default_factory=dict)
     runs: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     failures: list[int] = field(default_factory=list)
+    patch_failures: list[int] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
     token: str = "token-0"
     logins: int = 0
     dag_reads: int = 0
@@ -55,6 +64,7 @@ class AirflowStub:
         app.get("/api/v2/dags/{dag_id}")(self._get_dag)
         app.post("/api/v2/dags/{dag_id}/dagRuns")(self._start)
         app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")(self._get_run)
+        app.patch("/api/v2/dags/{dag_id}/dagRuns/{run_id}")(self._patch_run)
         app.put("/api/v2/parseDagFile/{file_token}", status_code=201)(self._parse)
         return app
 
@@ -94,7 +104,16 @@ class AirflowStub:
         self._check(request)
         if run_id not in self.runs.get(dag_id, {}):
             raise HTTPException(404, "The DagRun was not found")
-        return {"dag_run_id": run_id, "dag_id": dag_id, "state": "queued"}
+        return {"dag_run_id": run_id, "dag_id": dag_id, "state": self.states.get(run_id, "queued")}
+
+    async def _patch_run(self, dag_id: str, run_id: str, body: _PatchBody, request: Request) -> dict[str, Any]:
+        self._check(request)
+        if self.patch_failures:
+            raise HTTPException(self.patch_failures.pop(0), "as the test wants it")
+        if run_id not in self.runs.get(dag_id, {}):
+            raise HTTPException(404, f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+        self.states[run_id] = body.state
+        return {"dag_run_id": run_id, "dag_id": dag_id, "state": body.state}
 
     async def _parse(self, file_token: str, request: Request) -> None:
         self._check(request)

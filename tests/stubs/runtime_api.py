@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,15 +16,20 @@ from operators.execution.memory import InMemoryStore
 from operators.execution.records import (
     ApprovalAnswer,
     ApprovalRequest,
+    ChildRequest,
+    Emission,
     Finish,
     Journaling,
     LeaseRequest,
+    News,
     Record,
     Settling,
 )
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
+WATCH_SECONDS = 0.5
+"""How long a watch is held open: a test ends sooner than the callers expect."""
 
 
 class RuntimeApi:
@@ -48,6 +54,9 @@ class RuntimeApi:
                     self._of_step(ApprovalAnswer, "answer"),
                     methods=["POST"],
                 ),
+                Route(f"{execution}/children", self._route(ChildRequest, store.start_child), methods=["POST"]),
+                Route(f"{execution}/children/{{child}}", self._cancel_child, methods=["DELETE"]),
+                Route(f"{execution}/events", self._route(Emission, store.emit_event), methods=["POST"]),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
             ]
         )
@@ -84,9 +93,20 @@ class RuntimeApi:
 
         return await self._answer(request, None, call)
 
+    async def _cancel_child(self, request: Request) -> Response:
+        async def call(execution_id: str, _: Any) -> Record:
+            await self.store.cancel_child(execution_id, request.path_params["child"])
+            return News()
+
+        return await self._answer(request, None, call)
+
     async def _watch(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
-            return await self.store.watch(execution_id, request.query_params.get("awaited"))
+            watch = self.store.watch(execution_id, request.query_params.get("awaited"))
+            try:
+                return await asyncio.wait_for(watch, WATCH_SECONDS)
+            except TimeoutError:
+                return News()
 
         return await self._answer(request, None, call)
 

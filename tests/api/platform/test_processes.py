@@ -14,8 +14,8 @@ import pytest
 
 from api.platform import client
 from api.platform.errors import PlatformError
-from api.platform.guard import descendants
 from api.platform.home import Home, HomeLock
+from operators.sandbox.processes import descendants
 from tests.support import temporary_home
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]

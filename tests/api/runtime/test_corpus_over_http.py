@@ -20,7 +20,12 @@ from tests.api.control_plane import ControlPlane
 
 pytestmark = pytest.mark.platform
 
-CORPUS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
+# Nobody runs the workflows that others call here.
+CORPUS = [
+    file
+    for file in sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
+    if "others" not in orjson.loads(file.read_bytes())
+]
 
 
 async def run_all_units(plan: Plan, store: HttpStore, execution_id: str, stubs: Stubs) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 from pydantic import JsonValue
@@ -45,7 +46,10 @@ class HttpWorld:
         return str(accepted.execution_id)
 
     async def cancel(self, execution_id: str) -> None:
-        await self._execute("UPDATE workflow_executions SET halted = true WHERE id = :id", id=execution_id)
+        async with self.plane.database.transaction() as session:
+            organization_id = await OrganizationRepository(session).ensure("test")
+            state = self.plane.app.state
+            await ExecutionService(session, organization_id, state.settings, state.plans).cancel(UUID(execution_id))
 
     async def pass_time(self, seconds: float) -> None:
         await self._execute("UPDATE leases SET expires_at = expires_at - :age * interval '1 s'", age=seconds)

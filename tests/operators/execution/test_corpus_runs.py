@@ -20,8 +20,16 @@ CORPUS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 async def run_case(case: dict[str, Any], fusion: Any) -> LocalResult:
     compilation = compile_workflow(orjson.dumps(case["workflow"]), organization="test", fusion=fusion)
     assert compilation.plan is not None, compilation.diagnostics
+    others = {
+        other["id"]: compile_workflow(orjson.dumps(other), organization="test", fusion=fusion).plan
+        for other in case.get("others", [])
+    }
     return await run_plan(
-        compilation.plan, input=case.get("input", {}), vars=case.get("vars"), stubs=Stubs(case.get("stubs"))
+        compilation.plan,
+        input=case.get("input", {}),
+        vars=case.get("vars"),
+        stubs=Stubs(case.get("stubs")),
+        find_workflow=others.get,
     )
 
 

@@ -156,3 +156,21 @@ class TestSettings:
     def test_no_url(self) -> None:
         with pytest.raises(SettingsError, match="AGENT_FACTORY_API_URL"):
             runtime_settings({"AGENT_FACTORY_API_URL": "x:1", "AGENT_FACTORY_RUNTIME_TOKEN": "t"})
+
+
+async def test_an_adopted_run_is_called_by_its_executions_id_after_the_lease() -> None:
+    grant = {
+        "token": 1, "ttl_seconds": 10, "heartbeat_seconds": 3, "epoch": 0,
+        "execution": {"id": "own-id", "workflow_id": "flow", "version": 1, "started_at": "2026-11-24T09:00:00Z"},
+    }  # fmt: skip
+    store, seen = store_answering(httpx.Response(200, json=grant), OK, httpx.Response(200, json=grant))
+    run_id = "manual__2026-11-24T09:00:00+00:00"
+    await store.lease(run_id, request())
+    await store.model_credential(run_id, "openai")
+    await store.lease(run_id, request())
+    quoted = "manual__2026-11-24T09%3A00%3A00%2B00%3A00"
+    assert [request.url.raw_path.decode() for request in seen] == [
+        f"/runtime/v1/executions/{quoted}/lease",
+        "/runtime/v1/executions/own-id/credentials/models/openai",
+        f"/runtime/v1/executions/{quoted}/lease",
+    ]

@@ -277,6 +277,15 @@ class TestTimeouts:
         assert run.execution.steps["a"].attempts == 1
         assert run.execution.steps["b"].attempts == 0
 
+    async def test_the_workflow_runs_out_of_time_in_its_last_step(self, types: Scripted) -> None:
+        types.gate("a")
+        run = Run(plan_of(scripted("a"), timeout_seconds=0.05))
+        assert (await run.unit()).kind == "failed"
+        assert run.statuses() == {"a": "cancelled"}
+        assert run.execution.status == "failed"
+        assert run.execution.error is not None
+        assert run.execution.error.code == "workflow_timeout"
+
     async def test_it_counts_from_acceptance(self, types: Scripted) -> None:
         run = Run(plan_of(scripted("a"), timeout_seconds=60))
         await run.clock.move(61)
@@ -407,18 +416,6 @@ class TestHalting:
         types.open("slow")
         await slow
         assert run.execution.status == "failed"
-
-    async def test_cancelled_by_heartbeat(self, types: Scripted) -> None:
-        run = Run(plan_of(scripted("a", next="b"), scripted("b")))
-        types.gate("a")
-        task = asyncio.create_task(run.unit())
-        await types.begun("a")
-        run.store.cancel("run")
-        await run.clock.move(8)
-        types.open("a")
-        outcome = await task
-        assert (outcome.kind, outcome.status) == ("failed", "cancelled")
-        assert run.statuses() == {"a": "success", "b": "cancelled"}
 
 
 class TestLease:

@@ -80,13 +80,15 @@ class Task:
         with pytest.raises(TaskDeferred) as deferred:
             self.start()
         assert isinstance(deferred.value.trigger, ApprovalTrigger)
-        assert (deferred.value.method_name, deferred.value.kwargs) == ("resume", None)
+        assert (deferred.value.method_name, deferred.value.kwargs) == ("resume", {"execution_id": "run-1"})
         return deferred.value.trigger
 
     def resume(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # Airflow's guard wants its own task runner around `execute`.
         monkeypatch.setattr("airflow.sdk.bases.operator.ExecutorSafeguard.test_mode", True)
-        ApprovalOperator(task_id="ask", plan=self._file).resume(self.context, {"chosen_options": ["of another time"]})
+        ApprovalOperator(task_id="ask", plan=self._file).resume(
+            self.context, {"chosen_options": ["of another time"]}, "run-1"
+        )
 
 
 def test_airflow_is_told_a_fixed_text_and_options(world: World, airflow: Supervisor) -> None:

@@ -22,18 +22,22 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     TaskDeferred,
 )
+from airflow.utils.types import DagRunType
 
-from compiler.plan import Plan, Unit, plan_digest
+from compiler.plan import Limits, Plan, Unit, plan_digest
 from operators.execution.memory import InMemoryStore
+from operators.tasks.code import CodeOperator
 from operators.tasks.segment import PlanFile, SegmentOperator
 from operators.tasks.triggers import StepTrigger
 from tests.operators.execution.plans import model_step, plan_of, step
 from tests.operators.execution.runner_tools import Scripted, scripted, scripted_type
+from tests.stubs.http_server import HttpServer
 from tests.stubs.runtime_api import TOKEN, RuntimeApi
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
+NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 MARKER = "tenant-marker-7f3a"
 
 
@@ -48,6 +52,9 @@ class World:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self.clear_number: int | None = None
+        self.run_type = DagRunType.MANUAL
+        self.logical_date: datetime | None = None
+        self.conf: Any = None
 
     def __enter__(self) -> World:
         self._thread.start()
@@ -70,9 +77,12 @@ class World:
         self.store.accept("run-1", plan, input=input)
         return PlanFile(str(self.directory / "test__flow.py"), sha256=plan_digest(data))
 
-    def execute(self, plan: PlanFile, unit: str = "all") -> None:
-        dag_run = SimpleNamespace(run_id="run-1", clear_number=self.clear_number)
-        operator = SegmentOperator(task_id=unit, plan=plan)
+    def execute(self, plan: PlanFile, unit: str = "all", kind: type[SegmentOperator] = SegmentOperator) -> None:
+        dag_run = SimpleNamespace(
+            run_id="run-1", clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
+            run_after=NOW, conf=self.conf,
+        )  # fmt: skip
+        operator = kind(task_id=unit, plan=plan)
         operator._lock_for_execution = True
         context: Any = {"dag_run": dag_run}
         SegmentOperator.execute.__wrapped__(operator, context)  # type: ignore[attr-defined]
@@ -201,6 +211,28 @@ class TestNothingLeaks:
         assert "::endgroup::" in text
         assert MARKER not in text
 
+    def test_a_request_is_not_logged(
+        self,
+        world: World,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setenv("AGENT_FACTORY_EGRESS_ALLOW", "127.0.0.1")
+        with HttpServer() as server:
+            server.on("/", lambda exchange: exchange.answer(500, MARKER.encode(), x_marker=MARKER))
+            config = {"method": "POST", "url": server.url(f"/?x={MARKER}"), "headers": {"x-a": MARKER}, "body": MARKER}
+            plan = world.publish(plan_of(step("a", type="http_request", config=config)))
+            with pytest.raises(AirflowFailException) as failure:
+                world.execute(plan)
+            assert MARKER in server.requests[0].target
+        assert str(failure.value) == "the execution failed: step a (http_status)"
+        printed = capsys.readouterr()
+        text = "\n".join([printed.out, printed.err, *(record.getMessage() for record in caplog.records)])
+        assert "error code http_status" in text
+        assert MARKER not in text
+
     def test_an_exception_of_ours_has_no_text_and_no_history(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -220,6 +252,34 @@ class TestNothingLeaks:
         operator = SegmentOperator(task_id="a", plan=PlanFile("x.py", sha256="0"))
         assert operator.template_fields == ()
         assert operator.do_xcom_push is False
+
+
+class TestCode:
+    def plan(self, world: World, source: str) -> PlanFile:
+        limits = Limits(cpu_millicores=1000, memory_bytes=1 << 28, ephemeral_storage_bytes=1 << 25)
+        config = {"language": "python", "input": {"text": "{{ input }}"}}
+        fields: dict[str, Any] = {"type": "code", "code": source, "limits": limits, "timeout_seconds": 30.0}
+        return world.publish(plan_of(step("a", config=config, **fields)), input=MARKER)
+
+    def test_result(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        world.execute(self.plan(world, f"def main(input):\n    print('{MARKER}')\n    return input"), kind=CodeOperator)
+        assert world.store.execution("run-1").steps["a"].output == {"text": MARKER}
+        printed = capsys.readouterr()
+        assert MARKER not in printed.out + printed.err
+
+    def test_failure(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        plan = self.plan(world, f"def main(input):\n    print('{MARKER}')\n    raise ValueError(input)")
+        with pytest.raises(AirflowFailException) as failure:
+            world.execute(plan, kind=CodeOperator)
+        assert str(failure.value) == "the execution failed: step a (code_error)"
+        error = world.store.execution("run-1").steps["a"].error
+        assert error is not None
+        assert error.message.count(MARKER) == 2
+        printed = capsys.readouterr()
+        assert MARKER not in printed.out + printed.err
+
+    def test_nothing_is_templated(self) -> None:
+        assert CodeOperator.template_fields == ()
 
 
 class TestWhatCannotRun:
@@ -279,3 +339,33 @@ def test_parsing_a_dag_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_log_names_the_execution(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.execute(world.publish(plan_of(step("a"))))
+    assert "execution run-1" in capsys.readouterr().out
+
+
+class TestRunStart:
+    def lease(self, world: World) -> dict[str, Any]:
+        world.execute(world.publish(plan_of(step("a"))))
+        sent = next(body for action, body in world.api.calls if action == "lease").run.model_dump()
+        assert isinstance(sent, dict)
+        return sent
+
+    def test_manual(self, world: World) -> None:
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": None}
+
+    @pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB])
+    def test_scheduled(self, world: World, run_type: DagRunType) -> None:
+        world.run_type, world.logical_date = run_type, datetime(2026, 11, 24, 9, tzinfo=UTC)
+        assert self.lease(world) == {"scheduled": True, "due_at": world.logical_date, "input_id": None}
+
+    @pytest.mark.parametrize(
+        ("conf", "input_id"),
+        [({"input_id": "0199"}, "0199"), ({"input_id": None}, None), ({"input_id": 7, "x": MARKER}, "7"),
+         ({"input_id": "x" * 1000}, "x" * 100), (["input_id"], None), ({}, None)],
+    )  # fmt: skip
+    def test_only_the_input_id_of_the_conf_is_sent(self, world: World, conf: Any, input_id: str | None) -> None:
+        world.conf = conf
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": input_id}

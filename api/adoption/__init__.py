@@ -1,0 +1,1 @@
+"""Adoption: executions for runs that were started in Airflow."""

@@ -1,0 +1,153 @@
+"""The end of executions, and what follows from it: waiting callers wake, children are cancelled, the next in the queue
+gets its place, Airflow's run is stopped, the error workflow starts. All in the transaction of the end."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api import notifications
+from api.executions.repository import ENDED, ExecutionRepository, Origin
+from api.models import WorkflowExecution
+from api.problems import Problem
+from api.runtime.repository import JournalRepository
+from api.settings import Settings
+from api.workflows.plans import PlanCache
+from api.workflows.repository import PublishedVersion, WorkflowRepository
+from compiler.plan import Plan
+from operators.execution.calls import CALL_TRIGGER
+from operators.execution.ending import CANCELLED
+from operators.execution.flow import Flow
+from operators.execution.records import FinalStatus, StepRecord
+
+if TYPE_CHECKING:
+    from api.executions.acceptance import Acceptance
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 1.0
+
+
+class Ending:
+    """Ends executions of one organisation; their rows must be locked.
+
+    :param acceptance: Starts error workflows.
+    """
+
+    def __init__(
+        self,
+        session: AsyncSession,
+        organization_id: UUID,
+        settings: Settings,
+        plans: PlanCache,
+        acceptance: Acceptance,
+    ) -> None:
+        self._session = session
+        self._organization_id = organization_id
+        self._settings = settings
+        self._plans = plans
+        self._acceptance = acceptance
+        self._executions = ExecutionRepository(session, organization_id)
+        self._workflows = WorkflowRepository(session, organization_id)
+
+    async def end(
+        self,
+        row: WorkflowExecution,
+        status: FinalStatus,
+        *,
+        output: Any = None,
+        error: dict[str, Any] | None = None,
+        has_run: bool = True,
+    ) -> None:
+        """End an execution that has not ended.
+
+        :param has_run: Whether Airflow may have a run of it, which is stopped if this was cancelled.
+        """
+        row.status, row.output, row.error = status, output, error
+        row.completed_at = await self._executions.now()
+        await notifications.notify(self._session, notifications.EXECUTIONS, str(row.id))
+        is_to_stop = row.cancel_requested_at is not None and has_run
+        if is_to_stop:
+            await self._executions.stop_run(row.id, await self._version(row))
+        await self._cancel_children(row)
+        if is_to_stop or row.concurrency_limit is not None:
+            # A relay has a run to stop, or one that waits for its place may have it now.
+            await notifications.notify(self._session, notifications.OUTBOX)
+        if status == "failed":
+            await self._start_error_workflow(row)
+
+    async def cancel(self, row: WorkflowExecution) -> None:
+        """Cancel an execution: at once where no runner is at work, else the runners are told with their next call.
+
+        Where they do not come back, a relay ends it once their leases have run out. An ended execution stays as it is.
+        """
+        if row.status in ENDED:
+            return
+        if row.cancel_requested_at is None:
+            row.cancel_requested_at = await self._executions.now()
+        row.halted = True
+        attempts = await self._executions.withdraw(row.id)
+        version = await self._version(row)
+        if await self._executions.is_at_work(row.id):
+            await self._executions.stop_run(row.id, version, self._settings.lease_ttl_seconds + GRACE_SECONDS)
+            await self._cancel_children(row)
+            return
+        await self._mark_steps(row, version)
+        await self.end(row, "cancelled", error=CANCELLED.model_dump(), has_run=attempts != 0)
+
+    async def _mark_steps(self, row: WorkflowExecution, version: PublishedVersion) -> None:
+        """Journal what becomes of the steps nobody runs any more."""
+        plan = await self._plan(version)
+        journal = JournalRepository(self._session, self._organization_id, row.id)
+        fate = Flow(plan).aftermath(await journal.records())
+        records = [StepRecord(id=step_id, status=status) for step_id, status in fate.items()]
+        await journal.write(row.epoch, records, replace=False)
+
+    async def _cancel_children(self, row: WorkflowExecution) -> None:
+        for child_id in await self._executions.unfinished_children(row.id):
+            child = await self._executions.lock(child_id)
+            if child is not None:
+                await self.cancel(child)
+
+    async def _start_error_workflow(self, row: WorkflowExecution) -> None:
+        """Start the workflow's ``error_workflow``; what is in the way is noted and is no error of this execution."""
+        version = await self._version(row)
+        plan = await self._plan(version)
+        # An error workflow that fails starts none: two of them could go on for ever.
+        if plan.error_workflow is None or row.error_of is not None:
+            return
+        journal = JournalRepository(self._session, self._organization_id, row.id)
+        failed = [
+            {"id": record.id, "error": record.error.model_dump() if record.error else None}
+            for record in Flow(plan).unhandled(await journal.records())
+        ]
+        value = {
+            "execution_id": str(row.id),
+            "workflow_id": version.workflow_id,
+            "version": version.number,
+            "error": row.error,
+            "failed_steps": failed,
+            "input": row.input,
+        }
+        origin = Origin(depth=row.depth + 1, error_of=row.id)
+        handling: dict[str, Any] = {"workflow_id": plan.error_workflow, "execution_id": None, "problem": None}
+        try:
+            accepted = await self._acceptance.accept(
+                plan.error_workflow, input=value, trigger=CALL_TRIGGER, origin=origin
+            )
+            handling["execution_id"] = str(accepted.execution_id)
+        except Problem as problem:
+            log.warning("execution %s: its error workflow was not started (%s)", row.id, problem.code)
+            handling["problem"] = {"code": problem.code, "message": problem.detail}
+        row.error_handling = handling
+
+    async def _version(self, row: WorkflowExecution) -> PublishedVersion:
+        version = await self._workflows.by_id(row.version_id)
+        assert version is not None, "versions are never deleted"
+        return version
+
+    async def _plan(self, version: PublishedVersion) -> Plan:
+        return (await self._plans.load(self._session, self._organization_id, version.plan_digest)).plan

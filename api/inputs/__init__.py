@@ -1,0 +1,1 @@
+"""Inputs prepared for runs that are started in Airflow."""

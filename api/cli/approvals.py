@@ -9,8 +9,9 @@ from urllib.parse import quote
 import click
 import orjson
 
-from api.cli.output import one_line, print_json
+from api.cli.output import print_json
 from api.cli.remote import Remote, call
+from compiler.problems import one_line
 
 PATH = "/api/v1/approvals"
 PAGE = 200

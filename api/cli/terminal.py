@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from api.cli.output import one_line
+from compiler.problems import one_line
 from operators.execution.asking import Approver
 from operators.execution.records import ApprovalRequest, Decision
 

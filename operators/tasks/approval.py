@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from operators.tasks.segment import SegmentOperator
-from operators.tasks.triggers import ApprovalTrigger, airflow_answer
+from operators.tasks.triggers import ApprovalTrigger
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -40,13 +40,13 @@ class ApprovalOperator(SegmentOperator):
     def resume(self, context: Context, event: object = None, execution_id: str = "") -> None:
         """Look again, after the trigger has fired or somebody has answered in Airflow.
 
+        :param event: The answer, if there is one. Airflow keeps it for this start only: what a cleared task left is no
+            answer to what is asked then.
         :param execution_id: The execution's own id, which is not always that of Airflow's run.
         """
-        # Whatever woke the task, Airflow's database says whether there is an answer. A first start does not look: what
-        # a cleared task left there is no answer to what is asked now.
-        answer = airflow_answer(_task_instance_id(context))
-        if answer is not None and answer[0] in OPTIONS:
-            self._answer = execution_id, OPTIONS[answer[0]], answer[1]
+        answer = _answer(event)
+        if answer is not None:
+            self._answer = execution_id, *answer
         super().resume(context, event)
 
     def _guarded(self, context: Context) -> UnitOutcome | AirflowException:
@@ -77,6 +77,8 @@ class ApprovalOperator(SegmentOperator):
             options=list(OPTIONS),
             subject=f"Approval of step {self.task_id}",
             body=wake.link,
+            # Not left out: the default is null, which Airflow's API refuses.
+            params={},
         )
         until = None if wake.until is None else wake.until.timestamp()
         trigger = ApprovalTrigger(execution_id, wake.awaited, until, str(self._task_instance_id))
@@ -85,3 +87,13 @@ class ApprovalOperator(SegmentOperator):
 
 def _task_instance_id(context: Context) -> UUID:
     return context["ti"].id
+
+
+def _answer(event: object) -> tuple[Decision, str] | None:
+    """Return what somebody chose in Airflow, and the user's name."""
+    if not isinstance(event, dict):
+        return None
+    chosen, user = event.get("chosen_options"), event.get("responded_by_user")
+    if not isinstance(chosen, list) or len(chosen) != 1 or chosen[0] not in OPTIONS or not isinstance(user, dict):
+        return None
+    return OPTIONS[chosen[0]], str(user.get("name"))

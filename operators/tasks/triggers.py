@@ -39,14 +39,16 @@ class StepTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
         left = None if self.until is None else max(0.0, self.until - time.time())
+        event: dict[str, Any] | None = None
         try:
             async with asyncio.timeout(left):
-                await self._news()
+                event = await self._news()
         except TimeoutError:
             pass
-        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # untyped in Airflow
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow
 
-    async def _news(self) -> None:
+    async def _news(self) -> dict[str, Any] | None:
+        """Return when there is news; what is returned goes to the operator."""
         from operators.execution.http import HttpStore
         from operators.execution.store import RejectedError, StoreError
         from operators.settings import runtime_settings
@@ -56,18 +58,18 @@ class StepTrigger(BaseTrigger):
                 try:
                     news = await store.watch(self.execution_id, self.awaited)
                 except RejectedError:
-                    return  # The operator will hear the same, and say it.
+                    return None  # The operator will hear the same, and say it.
                 except StoreError:
                     await asyncio.sleep(AWAY_SECONDS)
                 else:
                     if news.halted or news.done:
-                        return
+                        return None
 
 
 class ApprovalTrigger(StepTrigger):
     """Fires too when the approval was answered in Airflow before the task was parked.
 
-    An answer that comes later wakes the task without a trigger: Airflow's API does that.
+    Its event is then what Airflow's API makes of an answer that comes later; that one wakes the task without a trigger.
 
     :param task_instance_id: Whose required action it is.
     """
@@ -83,18 +85,17 @@ class ApprovalTrigger(StepTrigger):
         _, arguments = super().serialize()
         return "operators.tasks.triggers.ApprovalTrigger", {**arguments, "task_instance_id": self.task_instance_id}
 
-    async def _news(self) -> None:
+    async def _news(self) -> dict[str, Any] | None:
         # In a thread, because Airflow's call is a blocking one.
-        if await asyncio.to_thread(airflow_answer, UUID(self.task_instance_id)) is None:
-            await super()._news()
+        event = await asyncio.to_thread(self._early_answer)
+        return event if event is not None else await super()._news()
 
+    def _early_answer(self) -> dict[str, Any] | None:
+        from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 
-def airflow_answer(task_instance_id: UUID) -> tuple[str, str] | None:
-    """Return the option somebody chose in Airflow, and the user's name; None while nobody has."""
-    from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
-
-    detail = get_hitl_detail_content_detail(ti_id=task_instance_id)
-    chosen = list(detail.chosen_options or ())
-    if not detail.response_received or not chosen or detail.responded_by_user is None:
-        return None
-    return chosen[0], detail.responded_by_user.name
+        detail = get_hitl_detail_content_detail(ti_id=UUID(self.task_instance_id))
+        user = detail.responded_by_user
+        if not detail.response_received or user is None:
+            return None
+        chosen = list(detail.chosen_options or ())
+        return {"chosen_options": chosen, "responded_by_user": {"id": user.id, "name": user.name}}

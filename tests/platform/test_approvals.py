@@ -39,11 +39,24 @@ def start(platform: Platform, workflow_id: str, **config: Any) -> tuple[str, str
     """Start a workflow and wait until it asks; return the ids of execution and approval."""
     platform.publish(workflow(workflow_id, **config))
     execution_id = platform.execute(workflow_id, {"amount": 7})
-    platform.until(lambda: task(platform, workflow_id, execution_id).get("state") == "deferred", 120)
+
+    def asks() -> bool:
+        state = task(platform, workflow_id, execution_id).get("state")
+        if state in ("failed", "up_for_retry", "success"):
+            pytest.fail(f"{state}: {log_of(platform, execution_id)}")
+        return state == "deferred"
+
+    platform.until(asks, 120)
     shown = platform.http.get(f"/api/v1/executions/{execution_id}").json()
     ask = next(step for step in shown["steps"] if step["id"] == "ask")
     assert ask["status"] == "running"
     return execution_id, ask["approval_id"]
+
+
+def log_of(platform: Platform, execution_id: str) -> str:
+    """What the tasks of a run have logged, for the message of a failed test."""
+    logs = (platform.home.logs / "tasks").rglob("*.log")
+    return "\n".join(path.read_text() for path in logs if execution_id in str(path))
 
 
 def task_path(workflow_id: str, execution_id: str) -> str:
@@ -88,6 +101,7 @@ def test_answered_by_our_api(platform: Platform) -> None:
     assert (execution["status"], execution["output"]) == ("success", {"yes": {"by": "bob"}})
     assert platform.airflow_run_state("default__approve_api", execution_id) == "success"
     assert required_actions(platform, execution_id) == []
+    assert task(platform, "approve_api", execution_id)["try_number"] == 1
     for needle in (MARKER, "Really"):
         assert rows_with(platform, needle) == []
         assert logs_with(platform, needle) == []
@@ -101,6 +115,7 @@ def test_answered_in_airflow(platform: Platform) -> None:
     assert (execution["status"], execution["output"]) == ("success", {"no": {"by": user}})
     shown = platform.http.get(f"/api/v1/approvals/{approval_id}").json()
     assert (shown["decision"], shown["by"], shown["via"]) == ("reject", user, "airflow")
+    assert task(platform, "approve_airflow", execution_id)["try_number"] == 1
 
 
 def test_an_answer_in_airflow_that_does_not_count(platform: Platform) -> None:
@@ -114,6 +129,8 @@ def test_an_answer_in_airflow_that_does_not_count(platform: Platform) -> None:
 
     platform.until(asked_again)
     assert len(required_actions(platform, execution_id)) == 1, "it is open again"
+    assert "not_assignee" in log_of(platform, execution_id)
+    assert task(platform, "approve_assigned", execution_id)["try_number"] == 1
     assert platform.http.get(f"/api/v1/approvals/{approval_id}").json()["status"] == "pending"
     decide(platform, approval_id, decision="approve", by=NOBODY)
     assert platform.wait(execution_id)["output"] == {"yes": {"by": NOBODY}}

@@ -29,7 +29,7 @@ TASK_INSTANCE = UUID("01990000-0000-7000-8000-000000000009")
 
 
 class Supervisor:
-    """The task's door to Airflow: one required action, as Airflow's Execution API keeps it."""
+    """The door to Airflow: one required action, as Airflow's Execution API keeps it. Only triggers may read it."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -83,19 +83,18 @@ class Task:
         assert (deferred.value.method_name, deferred.value.kwargs) == ("resume", {"execution_id": "run-1"})
         return deferred.value.trigger
 
-    def resume(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resume(self, monkeypatch: pytest.MonkeyPatch, option: str | None = None, name: str = "ann") -> None:
+        event = option and {"chosen_options": [option], "responded_by_user": {"id": "7", "name": name}}
         # Airflow's guard wants its own task runner around `execute`.
         monkeypatch.setattr("airflow.sdk.bases.operator.ExecutorSafeguard.test_mode", True)
-        ApprovalOperator(task_id="ask", plan=self._file).resume(
-            self.context, {"chosen_options": ["of another time"]}, "run-1"
-        )
+        ApprovalOperator(task_id="ask", plan=self._file).resume(self.context, event, "run-1")
 
 
 def test_airflow_is_told_a_fixed_text_and_options(world: World, airflow: Supervisor) -> None:
     Task(world, plan(assignees=[MARKER])).park()
     (told,) = airflow.sent
     assert (told.subject, told.body, told.options) == ("Approval of step ask", None, ["Approve", "Reject"])
-    assert (told.defaults, told.params, told.assigned_users) == (None, None, [])
+    assert (told.defaults, told.params, told.assigned_users) == (None, {}, [])
     assert world.store.execution("run-1").approvals["ask"].request.title == MARKER
 
 
@@ -110,20 +109,22 @@ def test_the_trigger_holds_ids_and_a_moment(world: World, airflow: Supervisor) -
     assert before + 59 < until < before + 70
 
 
-async def fire(trigger: ApprovalTrigger) -> None:
-    assert [event.payload async for event in trigger.run()] == [None]
+async def fire(trigger: ApprovalTrigger) -> Any:
+    (payload,) = [event.payload async for event in trigger.run()]
+    return payload
 
 
 async def test_the_trigger_fires_at_a_decision_of_ours(world: World, airflow: Supervisor) -> None:
     trigger = await asyncio.to_thread(Task(world, plan()).park)
     world.store.decide(str(trigger.awaited), "approve")
-    await fire(trigger)
+    assert await fire(trigger) is None
 
 
 async def test_the_trigger_fires_at_an_answer_that_was_quicker_than_parking(world: World, airflow: Supervisor) -> None:
     trigger = await asyncio.to_thread(Task(world, plan()).park)
     airflow.answer = ("Approve", "ann")
-    await fire(trigger)
+    expected = {"chosen_options": ["Approve"], "responded_by_user": {"id": "7", "name": "ann"}}
+    assert await fire(trigger) == expected
 
 
 def test_an_answer_of_ours(world: World, airflow: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +142,7 @@ def test_an_answer_in_airflow(
 ) -> None:
     task = Task(world, plan(routes={"approve": "x"}))
     task.park()
-    airflow.answer = (option, "ann")
-    task.resume(monkeypatch)
+    task.resume(monkeypatch, option)
     approval = world.store.execution("run-1").approvals["ask"]
     assert (approval.decision, approval.by) == (decision, "ann")
     assert world.store.execution("run-1").status == "success"
@@ -155,7 +155,7 @@ def test_an_answer_in_airflow_that_does_not_count_opens_it_again(
     first = task.park()
     airflow.answer = ("Approve", "ann")
     with pytest.raises(TaskDeferred) as again:
-        task.resume(monkeypatch)
+        task.resume(monkeypatch, "Approve")
     assert isinstance(again.value.trigger, ApprovalTrigger)
     assert again.value.trigger.awaited == first.awaited
     assert isinstance(airflow.sent[-1], CreateHITLDetailPayload)
@@ -166,8 +166,7 @@ def test_an_answer_in_airflow_that_does_not_count_opens_it_again(
 def test_the_first_answer_counts(world: World, airflow: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(world, plan(routes={"approve": "x"}))
     world.store.decide(str(task.park().awaited), "reject", by="bob")
-    airflow.answer = ("Approve", "ann")
-    task.resume(monkeypatch)
+    task.resume(monkeypatch, "Approve")
     approval = world.store.execution("run-1").approvals["ask"]
     assert (approval.decision, approval.by) == ("reject", "bob")
 

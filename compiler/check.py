@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,6 +55,8 @@ def check(
         _check_task(task, problems)
         if task.kind is not None and task.kind.in_pod:
             _check_isolation(task, task.kind, problems, isolation, compile_only)
+        if task.kind is MapConfig:
+            _check_map(task, expressions.tasks, problems)
     return CheckedWorkflow(workflow, level, tuple(expressions.uses))
 
 
@@ -83,16 +85,15 @@ def _check_level(
         broken |= (is_broken or task.fields is None or task.config is None) << number
     level = Level(tasks, edges, broken, outer, item)
     _check_cycles(level, problems)
-    bodies: dict[int, Level] = {}
     for number, task in enumerate(tasks):
         if task.kind is MapConfig:
             name = MapConfig.item_name(task.raw_config)
-            bodies[number] = _check_level(task.body, (level, number), name, expressions, problems)
+            level.bodies[number] = _check_level(task.body, (level, number), name, expressions, problems)
     for number, task in enumerate(tasks):
         expressions.check_config(level, number)
-        if number in bodies and task.raw_config.get("result") is not None:
+        if number in level.bodies and task.raw_config.get("result") is not None:
             parts = (*task.parts, "config", "result")
-            expressions.check_result(task.raw_config["result"], parts, bodies[number], task.id)
+            expressions.check_result(task.raw_config["result"], parts, level.bodies[number], task.id)
     return level
 
 
@@ -194,11 +195,18 @@ def _check_task(task: Task, problems: Problems) -> None:
     if isinstance(task.config, ConditionalConfig) and task.config.default is None:
         message = "Without `default` no branch is taken where no condition is true."
         problems.warning("no_default_branch", parts, message, task_id=task.id)
-    if task.kind is MapConfig:
-        for inner in every_task(task.body):
-            if inner.kind is MapConfig and _has_barriers(inner.body):
-                message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
-                problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
+
+
+def _check_map(task: Task, known: Container[str], problems: Problems) -> None:
+    """Check what a map's item is called, and that no map with barriers is inside of another."""
+    name = task.raw_config.get("as")
+    if isinstance(name, str) and name in known:
+        message = f"`as` must not be the id of a task, which the body could then not read; got '{name}'. Rename one."
+        problems.error("invalid_config", (*task.parts, "config", "as"), message, task_id=task.id)
+    for inner in every_task(task.body):
+        if inner.kind is MapConfig and _has_barriers(inner.body):
+            message = f"A map inside of a map must have light steps only; '{inner.id}' has others."
+            problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
 
 
 def _check_isolation(

@@ -24,6 +24,7 @@ ZONED = "ZonedCronTimetable"
 """Our timetable for schedules in several time zones; Airflow's own have one."""
 
 OPERATORS: dict[UnitKind, tuple[str, str]] = {
+    "map": ("operators.tasks.map", "MapOperator"),
     "segment": ("operators.tasks.segment", "SegmentOperator"),
     "approval": ("operators.tasks.approval", "ApprovalOperator"),
     "wait": ("operators.tasks.wait", "WaitOperator"),

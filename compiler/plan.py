@@ -8,6 +8,7 @@ defaults are filled in, inferred schemas are written out. Expressions stay strin
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import orjson
@@ -70,6 +71,10 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+def _is_empty(value: object) -> bool:
+    return value == ()
+
+
 class Step(PlanModel):
     """One task of the workflow, ready to run.
 
@@ -79,6 +84,8 @@ class Step(PlanModel):
 
     ``code`` and ``container`` steps also have ``limits`` and a ``timeout_seconds``, and a ``pod`` where the plan is for
     Kubernetes. ``code`` is the program of a code step, verbatim.
+    ``ai_inference`` ``config["output_schema"]`` also holds an inferred schema. ``body`` is what a ``map`` runs for each
+    item: steps that name each other only.
     """
 
     id: str
@@ -93,6 +100,14 @@ class Step(PlanModel):
     code: str | None = Field(default=None, exclude_if=_is_none)
     limits: Limits | None = Field(default=None, exclude_if=_is_none)
     pod: Pod | None = Field(default=None, exclude_if=_is_none)
+    body: tuple[Step, ...] = Field(default=(), exclude_if=_is_empty)
+
+
+def every_step(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield steps and those of their bodies, in document order."""
+    for step in steps:
+        yield step
+        yield from every_step(step.body)
 
 
 class Unit(PlanModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from compiler.check import CheckedWorkflow
@@ -13,10 +13,12 @@ from compiler.model import ResourceLimits, RetryFields, Settings, TaskFields, co
 from compiler.plan import Concurrency, Edge, Limits, Plan, Pod, Retry, Step, Trigger, UnitKind
 from compiler.quantities import CPU, MEMORY, STORAGE
 from compiler.resolve import Task
+from compiler.scope import Level
 from compiler.steps import STEP_TYPES
 from compiler.steps.ai_inference import AIInferenceConfig
 from compiler.steps.code import DEFAULT_IMAGES, CodeConfig
 from compiler.steps.container import ContainerConfig
+from compiler.steps.map import MapConfig
 from compiler.triggers import trigger_as_json
 
 Isolation = Literal["process", "kubernetes"]
@@ -74,13 +76,21 @@ def _steps(checked: CheckedWorkflow, isolation: Isolation) -> tuple[Step, ...]:
     uses: dict[str, list[Use]] = {}
     for use in checked.uses:
         uses.setdefault(use.root, []).append(use)
-    level = checked.level
-    return tuple(
-        _step(task, level.edges[number], uses.get(task.id, ()), isolation) for number, task in enumerate(level.tasks)
-    )
+    return _steps_of(checked.level, uses, isolation)
 
 
-def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use], isolation: Isolation) -> Step:
+def _steps_of(level: Level, uses: Mapping[str, Sequence[Use]], isolation: Isolation) -> tuple[Step, ...]:
+    """Return the steps of a level, each map with those of its body."""
+    steps = []
+    for number, task in enumerate(level.tasks):
+        body = _steps_of(level.bodies[number], uses, isolation) if number in level.bodies else ()
+        steps.append(_step(task, level.edges[number], uses.get(task.id, ()), body, isolation))
+    return tuple(steps)
+
+
+def _step(
+    task: Task, edges: tuple[Edge, ...], uses: Sequence[Use], body: tuple[Step, ...], isolation: Isolation
+) -> Step:
     fields = task.fields
     assert fields is not None, "a task without errors has its fields"
     return Step(
@@ -91,6 +101,7 @@ def _step(task: Task, edges: tuple[Edge, ...], uses: Iterable[Use], isolation: I
         join=fields.join,
         retry=_retry(fields.retry),
         on_error=_on_error(fields),
+        body=body,
         **_tenant_code(task, fields, isolation),
     )
 
@@ -121,10 +132,13 @@ def _limits(given: ResourceLimits | None) -> Limits:
     )
 
 
-def _config(task: Task, uses: Iterable[Use]) -> dict[str, Any]:
+def _config(task: Task, uses: Sequence[Use]) -> dict[str, Any]:
     """Return a task's config with its defaults, and with the schema its uses imply."""
     assert task.config is not None, "a task without errors has its config"
     config = config_as_json(task.config)
+    if isinstance(task.config, MapConfig):
+        # They are the steps of the body.
+        del config["tasks"]
     if isinstance(task.config, AIInferenceConfig) and config.get("output_schema") is None:
         schema = infer_schema(uses)
         if schema is not None:
@@ -144,7 +158,7 @@ def _on_error(fields: TaskFields) -> Literal["fail", "continue", "goto"]:
 def _for_fusion(step: Step) -> FusionStep:
     targets = tuple(edge.target for edge in step.edges)
     # A barrier's kind is its type: pydantic refuses a unit of another one.
-    kind = cast(UnitKind, step.type) if STEP_TYPES[step.type].barrier else "segment"
+    kind = cast(UnitKind, step.type) if _is_barrier(step) else "segment"
     return FusionStep(step.id, targets, kind, step.join == "any", _company(step))
 
 
@@ -153,3 +167,8 @@ def _company(step: Step) -> tuple[Any, ...] | None:
     if step.type != "code":
         return None
     return step.config["language"], step.config["network"], step.limits, step.pod.image if step.pod else None
+
+
+def _is_barrier(step: Step) -> bool:
+    """Tell whether a step is an Airflow task of its own; a map is one if a step of its body is."""
+    return STEP_TYPES[step.type].barrier or any(map(_is_barrier, step.body))

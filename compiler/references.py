@@ -119,8 +119,10 @@ class Expressions:
             self._report(error, place)
         if single is not None and not template.is_expression:
             self._report_not_single(place.parts, text, place.task_id)
-        if single is not None and single.is_number and template.kind in ("boolean", "list", "object"):
-            message = f"`{place.parts[-1]}` must be a number; this expression always gives {template.kind}."
+        elif single is not None and single.kinds and template.kind not in (None, *single.kinds):
+            message = (
+                f"`{place.parts[-1]}` must give a {single.kinds[0]}; {shown(text)} gives one of type {template.kind}."
+            )
             self.problems.error("invalid_config", place.parts, message, task_id=place.task_id)
         self.uses.extend(template.condition_uses if single is not None and single.is_condition else template.uses)
         for reference in template.references:

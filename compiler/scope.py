@@ -25,6 +25,7 @@ class Level:
     :param broken: Tasks (as a set of bits) that may mean other edges: one names no task, or could not be read.
     :param outer: The level around it and the number of the map there; None for the workflow's.
     :param item: The name of the map's item.
+    :param bodies: The levels of the bodies of maps, by the number of the map; filled in as they are checked.
     """
 
     tasks: list[Task]
@@ -32,6 +33,7 @@ class Level:
     broken: int = 0
     outer: tuple[Level, int] | None = None
     item: str | None = None
+    bodies: dict[int, Level] = field(default_factory=dict)
     numbers: dict[str, int] = field(init=False)
     graph: Graph = field(init=False)
     ancestors: list[int] = field(init=False)

@@ -171,6 +171,8 @@ def describe_execution(execution: dict[str, Any]) -> list[str]:
     for step in execution["steps"]:
         rest = f"  {_error(step['error'])}" if step["error"] else _approval(step)
         lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{rest}")
+    if execution["error_workflow"]:
+        lines.append(f"  error workflow {_handling(execution['error_workflow'])}")
     lines.append(f"  Airflow: {execution['airflow_url']}")
     return lines
 
@@ -179,6 +181,12 @@ def _approval(step: dict[str, Any]) -> str:
     """Name the decision that a step waits for."""
     waits = step["approval_id"] and step["status"] in ("pending", "running")
     return f"  waits for approval {step['approval_id']}" if waits else ""
+
+
+def _handling(handling: dict[str, Any]) -> str:
+    if handling["problem"] is None:
+        return f"{handling['workflow_id']}: execution {handling['execution_id']}"
+    return f"{handling['workflow_id']} was not started: {_error(handling['problem'])}"
 
 
 def _error(error: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ from api.cli.files import read_source
 from api.cli.output import print_json
 from api.cli.terminal import terminal_approver
 from compiler import compile_workflow
-from compiler.plan import Plan
+from compiler.plan import Plan, every_step
+from operators.execution.bodies import task_id
 from operators.execution.local import LocalResult, run_plan
 from operators.execution.records import step_view
 from operators.execution.stubs import Stubs
@@ -161,8 +162,8 @@ class _Neighbours:
 
 def _warn_of_unused(plan: Plan, stubs: dict[str, Any], variables: dict[str, Any]) -> None:
     """Say which stubs and variables nothing uses: most often a slip of the pen."""
-    known = {step.id for step in plan.steps}
-    for name in sorted(name for name in stubs if name not in known and "." not in name):
+    known = {step.id for step in every_step(plan.steps)}
+    for name in sorted(name for name in stubs if task_id(name) not in known):
         click.echo(f"warning: --stubs names {name!r}, which is no task of this workflow", err=True)
     for name in sorted(set(variables) - set(plan.vars)):
         click.echo(f"warning: --vars gives {name!r}, which `vars` of this workflow does not name", err=True)

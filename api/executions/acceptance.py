@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.executions.ending import Ending
-from api.executions.repository import ExecutionRepository, NewExecution, Origin, Unfinished
+from api.executions.repository import FRESH, ExecutionRepository, Origin, Unfinished
 from api.executions.schemas import ExecutionAccepted
 from api.problems import Problem, not_found
 from api.settings import Settings
@@ -22,8 +22,6 @@ from operators.execution.calls import MAX_DEPTH
 
 MAX_KEY = 500
 """Longer keys are kept as their digest: PostgreSQL indexes no longer texts."""
-
-_FRESH = Origin()
 
 
 class Acceptance:
@@ -37,7 +35,7 @@ class Acceptance:
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
 
-    async def accept(self, workflow_id: str, *, input: Any, trigger: Any, origin: Origin = _FRESH) -> ExecutionAccepted:
+    async def accept(self, workflow_id: str, *, input: Any, trigger: Any, origin: Origin = FRESH) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told; or answer the existing one, where
         ``settings.conflict`` says so. Nothing is written where it raises.
 
@@ -56,7 +54,7 @@ class Acceptance:
         existing = await self._settle_conflict(version, loaded.plan, key)
         if existing is not None:
             return existing
-        execution_id = await self._executions.add(version, _new(loaded.plan, input, trigger, key, origin))
+        execution_id = await self._add(version, loaded.plan, input, trigger, key, origin)
         await self._executions.add_to_outbox(execution_id, version)
         await notifications.notify(self._session, notifications.OUTBOX)
         return self._answer(execution_id, "pending", version)
@@ -70,7 +68,20 @@ class Acceptance:
             key = concurrency_key(plan, input, trigger)
         except Problem:
             key = ""
-        return await self._executions.add(version, _new(plan, input, trigger, key, _FRESH))
+        return await self._add(version, plan, input, trigger, key, FRESH)
+
+    async def _add(
+        self, version: PublishedVersion, plan: Plan, input: Any, trigger: Any, key: str, origin: Origin
+    ) -> UUID:
+        return await self._executions.add(
+            version,
+            input=input,
+            trigger=trigger,
+            timeout_seconds=plan.timeout_seconds,
+            limit=plan.concurrency.limit if plan.concurrency else None,
+            key=key,
+            origin=origin,
+        )
 
     async def _settle_conflict(self, version: PublishedVersion, plan: Plan, key: str) -> ExecutionAccepted | None:
         """Do what ``conflict`` asks for where the limit is reached; return the execution to answer instead."""
@@ -117,11 +128,6 @@ class Acceptance:
             url=f"{self._settings.public_url}/api/v1/executions/{execution_id}",
             existing=existing,
         )
-
-
-def _new(plan: Plan, input: Any, trigger: Any, key: str, origin: Origin) -> NewExecution:
-    limit = plan.concurrency.limit if plan.concurrency else None
-    return NewExecution(input, trigger, plan.timeout_seconds, limit, key, origin)
 
 
 def concurrency_key(plan: Plan, input: Any, trigger: Any) -> str:

@@ -64,12 +64,12 @@ class Ending:
     ) -> None:
         """End an execution that has not ended.
 
-        :param has_run: Whether Airflow may have a run of it, which is stopped if this was cancelled.
+        :param has_run: Whether Airflow may have a run of it, which is stopped if it ends as cancelled.
         """
         row.status, row.output, row.error = status, output, error
         row.completed_at = await self._executions.now()
         await notifications.notify(self._session, notifications.EXECUTIONS, str(row.id))
-        is_to_stop = row.cancel_requested_at is not None and has_run
+        is_to_stop = status == "cancelled" and has_run
         if is_to_stop:
             await self._executions.stop_run(row.id, await self._version(row))
         await self._cancel_children(row)

@@ -50,16 +50,8 @@ class Origin:
     caller: str | None = None
 
 
-@dataclass(frozen=True)
-class NewExecution:
-    """What an acceptance stores beside the version. ``key`` groups executions for ``limit``."""
-
-    input: Any
-    trigger: Any
-    timeout_seconds: float | None
-    limit: int | None
-    key: str
-    origin: Origin
+FRESH = Origin()
+"""Of an execution that no other one started."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +70,21 @@ class ExecutionRepository:
         self._session = session
         self._organization_id = organization_id
 
-    async def add(self, version: PublishedVersion, new: NewExecution) -> UUID:
-        """Store a pending execution; return its id."""
+    async def add(
+        self,
+        version: PublishedVersion,
+        *,
+        input: Any,
+        trigger: Any,
+        timeout_seconds: float | None,
+        limit: int | None = None,
+        key: str = "",
+        origin: Origin = FRESH,
+    ) -> UUID:
+        """Store a pending execution; return its id.
+
+        :param limit: How many of its workflow and ``key`` may be at work at a time.
+        """
         return (
             await self._session.execute(
                 insert(WorkflowExecution)
@@ -87,15 +92,15 @@ class ExecutionRepository:
                     organization_id=self._organization_id,
                     agent_id=version.agent_id,
                     version_id=version.version_id,
-                    input=new.input,
-                    trigger=new.trigger,
-                    timeout_seconds=new.timeout_seconds,
-                    concurrency_limit=new.limit,
-                    concurrency_key=new.key,
-                    depth=new.origin.depth,
-                    parent_execution_id=new.origin.parent,
-                    error_of=new.origin.error_of,
-                    caller=new.origin.caller,
+                    input=input,
+                    trigger=trigger,
+                    timeout_seconds=timeout_seconds,
+                    concurrency_limit=limit,
+                    concurrency_key=key,
+                    depth=origin.depth,
+                    parent_execution_id=origin.parent,
+                    error_of=origin.error_of,
+                    caller=origin.caller,
                 )
                 .returning(WorkflowExecution.id)
             )
@@ -167,7 +172,8 @@ class ExecutionRepository:
 
     async def now(self) -> datetime:
         """Return the database's time, the only one that all processes share."""
-        return (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        now: datetime = (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
 
     async def lock_group(self, agent_id: UUID, key: str) -> None:
         """Let one acceptance at a time look at the executions of a workflow and key."""

@@ -11,6 +11,7 @@ from api.executions.schemas import ExecutionView, StepView, UsageTotal
 from api.models import ExecutionStep, WorkflowExecution
 from api.workflows.repository import PublishedVersion
 from compiler.plan import Plan
+from operators.execution.bodies import with_bodies
 from operators.execution.records import Usage
 
 
@@ -30,13 +31,14 @@ def show_execution(
 
     :param approvals: Ids of approvals by step.
     :param run_id: Its run in Airflow: the execution's id, or that of the run it was made for.
+    After each map stand the steps of its bodies that have begun or are decided.
     """
     records = {record.step_id: record for record in journal}
     steps = [
-        _show_step(step.id, step.type, records.get(step.id), step.id in running).model_copy(
-            update={"approval_id": approvals.get(step.id)}
+        _show_step(step_id, step.type, records.get(step_id), step_id in running).model_copy(
+            update={"approval_id": approvals.get(step_id)}
         )
-        for step in plan.steps
+        for step_id, step in with_bodies(plan.steps, records.keys() | running)
     ]
     return ExecutionView(
         execution_id=execution.id,

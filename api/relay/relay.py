@@ -134,6 +134,8 @@ class Relay:
             if row is None or row.cancel_requested_at is None:
                 return None  # it was reopened meanwhile
             await self._ending(session, entry.organization_id).cancel(row)
+            if row.status in ENDED and row.status != "cancelled":
+                return None  # it came to its own end before its runners heard; so does Airflow's run
             if row.status not in ENDED:
                 return _Trouble("the runners are still at work", self._settings.relay_unreachable_seconds)
             adopted = await AdoptedRunRepository(session, entry.organization_id).run_id_of(entry.execution_id)

@@ -127,8 +127,13 @@ def _next_entries(count: int, after: UUID) -> Select[UUID, int, int]:
     return (
         select(OutboxEntry.organization_id, OutboxEntry.id, placed.c.place)
         .join(placed, (placed.c.organization_id == OutboxEntry.organization_id) & (placed.c.id == OutboxEntry.id))
-        # What is being changed just now is left for the next round.
-        .with_for_update(of=OutboxEntry, skip_locked=True)
+        .join(
+            execution,
+            (execution.organization_id == OutboxEntry.organization_id) & (execution.id == OutboxEntry.execution_id),
+        )
+        # What is being changed just now is left for the next round. Both rows at once: who cancels locks the execution
+        # first, and would wait for this one for ever.
+        .with_for_update(of=[OutboxEntry, execution], skip_locked=True, key_share=True)
     )
 
 

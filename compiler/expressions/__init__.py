@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.expressions.budget import Budget
 from compiler.expressions.errors import EvaluationError, ExpressionError
 from compiler.expressions.evaluator import evaluate
+from compiler.expressions.kinds import Kind
 from compiler.expressions.rendering import render, render_condition
 from compiler.expressions.template import Template, has_expression, parse
 from compiler.expressions.uses import Reference, Use
@@ -15,6 +16,7 @@ __all__ = [
     "EvaluationError",
     "ExpressionError",
     "Json",
+    "Kind",
     "Reference",
     "Template",
     "Use",

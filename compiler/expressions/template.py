@@ -31,12 +31,6 @@ class Template:
     problems: tuple[ExpressionError, ...]
     body: list[nodes.Node] = field(repr=False)
 
-    @property
-    def kind(self) -> Kind | None:
-        """The type of the value of a single expression, where it can be seen; text has none."""
-        (output,) = self.body if self.is_expression else (None,)
-        return kind_of(output.nodes[0]) if isinstance(output, nodes.Output) and len(output.nodes) == 1 else None
-
     @cached_property
     def uses(self) -> tuple[Use, ...]:
         """How each reference is used, in the order of the text."""
@@ -46,6 +40,14 @@ class Template:
     def condition_uses(self) -> tuple[Use, ...]:
         """The same where the value of the whole is asked for its truth, as in a condition's ``if``."""
         return uses_of(self.body, self.is_expression, is_condition=self.is_expression)
+
+    @cached_property
+    def kind(self) -> Kind | None:
+        """The type of the value where it can be seen without evaluating; None where it cannot."""
+        if not self.is_expression:
+            return "string"
+        (output,) = self.body
+        return kind_of(output.nodes[0]) if isinstance(output, nodes.Output) else None
 
     @cached_property
     def references(self) -> tuple[Reference, ...]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic_core import CoreSchema, core_schema
 
 from compiler.diagnostics import Code
-from compiler.expressions import has_expression
+from compiler.expressions import Kind, has_expression
 from compiler.fields import FormatModel, problem
 from compiler.model import TaskFields
 from compiler.plan import EdgeKind
@@ -27,13 +27,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """A value that must be one expression: where it stands in the config, and whether its truth or a number is what
-    counts."""
+    """A value that must be one expression.
+
+    :param parts: Where it stands in the config.
+    :param is_condition: Its truth is what counts.
+    :param kinds: The types its value may have, the intended one first; () for any.
+    """
 
     parts: Parts
     value: Any
     is_condition: bool = False
-    is_number: bool = False
+    kinds: tuple[Kind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def numbers_by_expression(config: dict[str, Any], *keys: str) -> Iterator[Single
     for key in keys:
         value = config.get(key)
         if isinstance(value, str) and has_expression(value):
-            yield Single((key,), value, is_number=True)
+            yield Single((key,), value, kinds=("number", "string"))
 
 
 def require_one_of(model: FormatModel, *names: str) -> None:

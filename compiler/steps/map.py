@@ -18,9 +18,12 @@ def _check_name(value: str) -> str:
 
 
 class MapConfig(StepConfig):
-    """Config of ``map``; ``tasks`` are read like those of the workflow. Output: a list in the order of ``over``."""
+    """Config of ``map``; ``tasks`` are read like those of the workflow. Output: a list in the order of ``over``.
 
-    barrier: ClassVar[bool] = True
+    Whether a map is a barrier its body decides.
+    """
+
+    available: ClassVar[bool] = True
     retryable: ClassVar[bool] = False
     verbatim: ClassVar[frozenset[str]] = frozenset({"tasks", "as", "result"})
 
@@ -35,7 +38,7 @@ class MapConfig(StepConfig):
     def single_expressions(cls, config: dict[str, Any]) -> Iterator[Single]:
         """Yield ``over``; ``result`` is evaluated in the body's scope and checked there."""
         if "over" in config:
-            yield Single(("over",), config["over"])
+            yield Single(("over",), config["over"], kinds=("list",))
 
     @classmethod
     def item_name(cls, config: dict[str, Any]) -> str:

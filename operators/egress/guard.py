@@ -33,7 +33,7 @@ class Guard:
         for address in found:
             kind = self._policy.refusal(host, port, address)
             if kind is not None:
-                raise _blocked(host, f"one that is {kind}")
+                raise _blocked(host, f"one that is not ({kind})")
         # A public front door may be shared by many names (a CDN); anything else at an address of ours is ours.
         suspects = [address for address in found if port not in FRONT_DOORS or why_not_public(address)]
         for own in self._policy.own:

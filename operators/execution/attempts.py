@@ -58,13 +58,13 @@ class StepRun:
         begun: StepRecord | None = None,
     ) -> None:
         self.step = step
-        self.record = begun.model_copy(deep=True) if begun else StepRecord(id=step.id, status="running")
+        self.record = begun.model_copy(deep=True) if begun else StepRecord(id=key.step_id, status="running")
         """Filled in as the step proceeds, so that whoever cuts it off knows how far it came."""
         self._key = key
         self._services = services
         self._clock = clock
         self._stubs = stubs
-        self._wait = wait
+        self.wait = wait
         self._life = life
         self._began = 0.0
 
@@ -109,13 +109,13 @@ class StepRun:
                 self.record.usage.extend(result.usage)
                 _check_storable(result)
                 return result
-            if self.step.id not in self._stubs:
+            if self.record.id not in self._stubs:
                 await self._clock.sleep(backoff(self.step.retry, self.record.attempts))
             self.record.attempts += 1
 
     async def _attempt(self, handler: Handler | WaitingHandler, request: Any) -> StepResult:
-        if self.step.id in self._stubs:
-            result = self._stubs.call(self.step.id)
+        if self.record.id in self._stubs:
+            result = self._stubs.call(self.record.id)
             return handler.judge(request, result) if isinstance(handler, JudgingHandler) else result
         try:
             if isinstance(handler, WaitingHandler):
@@ -124,7 +124,7 @@ class StepRun:
         except (StepFailedError, StoreError, ParkedError, HaltedWhileWaitingError):
             raise
         except Exception as error:
-            raise _internal(error) from None
+            raise internal_error(error) from None
 
     async def _call(self, handler: Handler, request: Any) -> StepResult:
         try:
@@ -153,7 +153,7 @@ class StepRun:
                 limit = after(seen.since or waiting.started_at, self.step.timeout_seconds)
                 if limit is not None and now >= limit:
                     raise self._too_long()
-                await self._wait(replace(seen, until=earliest(seen.until, limit)))
+                await self.wait(replace(seen, until=earliest(seen.until, limit)))
         except ParkedError:
             raise
         except BaseException:
@@ -189,7 +189,7 @@ def _rendered(handler: Handler | WaitingHandler, step: Step, scope: Scope) -> An
     except StepFailedError:
         raise
     except Exception as error:
-        raise _internal(error) from None
+        raise internal_error(error) from None
 
 
 def _handler(step: Step) -> Handler | WaitingHandler:
@@ -201,6 +201,6 @@ def _handler(step: Step) -> Handler | WaitingHandler:
     return handler
 
 
-def _internal(error: Exception) -> StepFailedError:
+def internal_error(error: Exception) -> StepFailedError:
     """Return the error of a defect of ours; its text stays out, since nobody has checked what it holds."""
     return StepFailedError("internal_error", f"the step broke off: {type(error).__name__}", retryable=False)

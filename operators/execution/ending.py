@@ -13,6 +13,7 @@ from operators.execution.scope import enter
 
 CANCELLED = StepError(code="cancelled", message="the execution was cancelled")
 """The error of a cancelled execution."""
+RUN_TO_END = ("success", "failed", "skipped")
 
 
 def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, token: int, timed_out: bool) -> Finish:
@@ -22,9 +23,16 @@ def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, to
     cancelled.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    complete = not left and all(record.status != "cancelled" for record in journal.values())
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=complete)
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=_is_complete(flow, journal))
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
+
+
+def _is_complete(flow: Flow, journal: Journal) -> bool:
+    """Tell whether every step ran to its end or was skipped. One that was cut off is decided, but did not.
+
+    What was cut off in the body of a map is the map's affair.
+    """
+    return all(step_id in journal and journal[step_id].status in RUN_TO_END for step_id in flow.steps)
 
 
 def _verdict(

@@ -1,37 +1,37 @@
 """What may run: the one place that reads the edges of a plan.
 
-Pure: plan and journal in, verdicts out. The in-memory run, the segments in Airflow and later the barriers all ask here,
-so that a workflow means the same everywhere. A verdict costs as much as the step has incoming edges; building a
-:class:`Flow` costs as much as the plan has edges.
+Pure: plan and journal in, verdicts out. The in-memory run, the segments in Airflow, the bodies of maps and later the
+barriers all ask here, so that a workflow means the same everywhere. A verdict costs as much as the step has incoming
+edges; building a :class:`StepFlow` costs as much as there are edges.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import JsonValue
 
 from compiler.plan import Edge, Plan, Step
+from operators.execution.bodies import body_prefix, items_of_maps
 from operators.execution.records import DECIDED, StepRecord, StepStatus
 
 Verdict = Literal["waiting", "run", "skip"]
 Journal = Mapping[str, StepRecord]
 
 
-class Flow:
-    """A plan's edges, indexed in both directions.
+class StepFlow:
+    """The edges of steps that name each other, indexed in both directions: those of a plan, or of a map's body.
 
-    :param plan: The plan; it is read once and kept.
+    A journal that is given to it may also hold what the bodies of its maps have journaled.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.steps: dict[str, Step] = {step.id: step for step in plan.steps}
-        self._incoming: dict[str, list[tuple[str, Edge]]] = {step.id: [] for step in plan.steps}
-        for step in plan.steps:
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps: dict[str, Step] = {step.id: step for step in steps}
+        self._incoming: dict[str, list[tuple[str, Edge]]] = {step.id: [] for step in steps}
+        for step in steps:
             for edge in step.edges:
                 self._incoming[edge.target].append((step.id, edge))
 
@@ -113,19 +113,59 @@ class Flow:
                     todo.append(target)
         return reached
 
-    def kept(self, journal: Journal) -> dict[str, StepRecord]:
-        """Return what stays of a journal when the execution is reopened: failed steps and what follows run again."""
-        again = {step_id for step_id in journal if journal[step_id].status not in ("success", "skipped")}
-        again |= self.behind(again)
-        return {step_id: record for step_id, record in journal.items() if step_id not in again}
-
     def default_output(self, journal: Journal) -> dict[str, JsonValue]:
         """Return ``{id: output}`` of the successful steps without outgoing edges, in document order."""
         return {
             step.id: journal[step.id].output
-            for step in self.plan.steps
+            for step in self.steps.values()
             if not step.edges and step.id in journal and journal[step.id].status == "success"
         }
+
+
+class Flow(StepFlow):
+    """A plan's edges.
+
+    :param plan: The plan; it is read once and kept.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.steps)
+        self.plan = plan
+
+    def kept(self, journal: Journal) -> dict[str, StepRecord]:
+        """Return what stays of a journal when the execution is reopened: failed steps and what follows run again.
+
+        A map follows the steps of its body: where one of them failed, it runs again too, and what its body has
+        journaled besides stays.
+        """
+        again = _again(self, journal, "", items_of_maps(journal))
+        return {step_id: record for step_id, record in journal.items() if step_id not in again}
+
+
+def _again(flow: StepFlow, journal: Journal, prefix: str, items: Mapping[str, set[int]]) -> set[str]:
+    """Return the journal ids of what runs again of some steps and of the bodies inside them.
+
+    :param prefix: Before the ids of these steps in the journal.
+    """
+    again: set[str] = set()
+    own: set[str] = set()
+    for step in flow.steps.values():
+        journal_id = prefix + step.id
+        record = journal.get(journal_id)
+        inner: set[str] = set()
+        body = StepFlow(step.body)
+        for index in items.get(journal_id, ()):
+            inner |= _again(body, journal, body_prefix(journal_id, index), items)
+        if inner or (record is not None and record.status not in ("success", "skipped")):
+            own.add(step.id)
+        again |= inner
+    behind = flow.behind(own)
+    again |= {prefix + step_id for step_id in own | behind}
+    for step_id in behind:
+        if flow.steps[step_id].body:
+            # Its items may be others then.
+            again.update(journal_id for journal_id in journal if journal_id.startswith(f"{prefix}{step_id}["))
+    return again
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +182,12 @@ class Progress:
     It counts for each step the incoming edges that are still undecided and asks :meth:`Flow.verdict` only when that can
     have changed: at zero, and for ``join: any`` at an edge taken.
 
-    :param flow: The plan's edges.
+    :param flow: The edges of the steps.
     :param journal: What is known at the start; it is copied.
     :param only: The steps to give verdicts on; None means all.
     """
 
-    def __init__(self, flow: Flow, journal: Journal, only: Iterable[str] | None = None) -> None:
+    def __init__(self, flow: StepFlow, journal: Journal, only: Iterable[str] | None = None) -> None:
         self.flow = flow
         self.journal: dict[str, StepRecord] = dict(journal)
         self.only = set(flow.steps if only is None else only)
@@ -204,3 +244,8 @@ def _chooses(output: JsonValue, edge: Edge) -> bool:
     if edge.kind in ("then", "default"):
         return output.get("branch") == edge.target
     return edge.kind in ("approve", "reject") and output.get("decision") == edge.kind
+
+
+def is_waiting(record: StepRecord | None) -> bool:
+    """Tell whether a step gave its process back while it waits: it is run again, and goes on where it was."""
+    return record is not None and record.status == "running" and record.started_at is not None

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from compiler.plan import Plan, Unit, plan_digest
 from operators.ai.environment import environment_credential
 from operators.execution.asking import Approver, LocalApprovals
+from operators.execution.bodies import with_bodies
 from operators.execution.clock import Clock
 from operators.execution.flow import Flow
 from operators.execution.inputs import input_error
@@ -32,7 +33,8 @@ def find_none(workflow_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class LocalResult:
-    """The end of a local run; ``steps`` has every step of the plan, in document order."""
+    """The end of a local run; ``steps`` has every step of the plan, in document order, and after each map those of its
+    bodies."""
 
     status: ExecutionStatus
     output: JsonValue
@@ -71,7 +73,7 @@ async def run_plan(
             execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
         )
         await runs.run(execution, runs.stubs)
-    steps = {step.id: execution.steps[step.id] for step in plan.steps}
+    steps = {step_id: execution.steps[step_id] for step_id, _ in with_bodies(plan.steps, execution.steps.keys())}
     return LocalResult(execution.status, execution.output, execution.error, steps)
 
 

@@ -16,12 +16,14 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from compiler.plan import Plan, Unit
+from compiler.plan import Plan, Step, Unit
 from operators.execution.attempts import StepRun
 from operators.execution.clock import Clock
 from operators.execution.ending import ending
-from operators.execution.flow import Flow, Progress
+from operators.execution.flow import Flow, Progress, is_decided, is_waiting
+from operators.execution.groups import root_cause
 from operators.execution.journaling import JournalWriter
+from operators.execution.mapping import Host, MapRun
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
     ApprovalRequest,
@@ -205,6 +207,7 @@ class _UnitRun:
         self._running: dict[str, StepRun] = {}
         self._wait = park if parks else hold(store, self._execution_id, clock)
         self._wake: Wake | None = None
+        self._host = Host(grant.steps, self._running, self._step_run, self._write, lambda: self._stopped)
         self._writer = JournalWriter(
             store, self._execution_id, unit.id, grant.token, clock, lambda: list(self._running)
         )
@@ -247,7 +250,7 @@ class _UnitRun:
                     await self._begin(steps)
                 heart.cancel()
         except BaseExceptionGroup as errors:
-            raise _root(errors) from None
+            raise root_cause(errors) from None
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         advance = self._progress.open()
@@ -262,23 +265,10 @@ class _UnitRun:
 
     def _start(self, group: asyncio.TaskGroup, step_ids: Iterable[str]) -> None:
         for step_id in step_ids:
-            run = self._step_run(step_id)
+            run = self._step_run(self._flow.steps[step_id], step_id)
             self._running[step_id] = run
             enter(self._scope, run.record)
             group.create_task(self._run(group, run))
-
-    def _step_run(self, step_id: str) -> StepRun:
-        known = self._progress.journal.get(step_id)
-        return StepRun(
-            self._flow.steps[step_id],
-            StepKey(self._execution_id, self._grant.epoch, step_id),
-            self._services,
-            self._clock,
-            self._stubs,
-            wait=self._wait,
-            life=self._grant.clear_number,
-            begun=known if known is not None and known.started_at is not None else None,
-        )
 
     async def _run(self, group: asyncio.TaskGroup, run: StepRun) -> None:
         """Run a step, journal its record and the skips that follow from it, then start its successors."""
@@ -305,6 +295,22 @@ class _UnitRun:
         if not self._stopped:
             self._start(group, advance.ready)
 
+    def _step_run(self, step: Step, journal_id: str) -> StepRun:
+        known = self._grant.steps.get(journal_id)
+        begun = known if is_waiting(known) else None
+        key = StepKey(self._execution_id, self._grant.epoch, journal_id)
+        make = partial(MapRun, host=self._host) if step.body else StepRun
+        return make(
+            step,
+            key,
+            self._services,
+            self._clock,
+            self._stubs,
+            wait=self._wait,
+            life=self._grant.clear_number,
+            begun=begun,
+        )
+
     def _skipped(self, step_ids: Iterable[str]) -> list[StepRecord]:
         records = [self._progress.journal[step_id] for step_id in step_ids]
         for record in records:
@@ -315,7 +321,7 @@ class _UnitRun:
         await self._writer.write(records, halt=halt)
         self._heard(self._writer.state)
         if self._observer is not None:
-            for record in records:
+            for record in filter(is_decided, records):
                 self._observer(record)
 
     async def _announce(self) -> None:
@@ -328,7 +334,7 @@ class _UnitRun:
         self._stopped = self._stopped or state.halted
         if state.cancelled and not self._cancelled:
             self._cancelled = True
-            if self._limit is not None:
+            if self._limit is not None and not self._limit.expired():
                 # As if the time were up: that ends every step of the unit at its next wait.
                 self._limit.reschedule(asyncio.get_running_loop().time())
 
@@ -409,16 +415,3 @@ def _passed(seconds_left: float | None) -> bool:
 
 def _failure(record: StepRecord) -> tuple[str, str]:
     return record.id, record.error.code if record.error else "unknown"
-
-
-def _root(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error of a task group; the others are its consequences. A lost lease goes before all."""
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [errors]
-    while todo:
-        error = todo.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            todo.extend(error.exceptions)
-        else:
-            leaves.append(error)
-    return next((leaf for leaf in leaves if isinstance(leaf, StaleLeaseError)), leaves[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import JsonValue
 
+from operators.execution.bodies import task_id
 from operators.steps.base import StepFailedError, StepResult
 
 
@@ -13,7 +14,11 @@ class Stubs:
     In a list the item ``{"error": "text"}`` fails its attempt; every other item is that attempt's output. Stubs replace
     only the call: the input is still rendered, and their value is not checked.
 
-    :param values: JSON object from step id to stub; ``<workflow id>.<step id>`` for a workflow that a step calls.
+    The stub of a step in a map's body goes by the task's id, or for one item by the id in the journal
+    (``tickets[0].classify``), which comes first. Each item uses up a list by itself. A stub of the map replaces its
+    bodies.
+
+    :param values: JSON object from step id to stub. All methods take the id in the journal.
     """
 
     def __init__(self, values: dict[str, JsonValue] | None = None) -> None:
@@ -27,14 +32,14 @@ class Stubs:
         return Stubs({name.removeprefix(prefix): value for name, value in mine.items()})
 
     def __contains__(self, step_id: str) -> bool:
-        return step_id in self._values
+        return step_id in self._values or task_id(step_id) in self._values
 
     def call(self, step_id: str) -> StepResult:
         """Answer the next attempt of a step.
 
         :raises StepFailedError: ``stubbed_error`` where the stub says so, ``stub_exhausted`` after a list's end.
         """
-        value = self._values[step_id]
+        value = self._values[step_id if step_id in self._values else task_id(step_id)]
         if not isinstance(value, list):
             return StepResult(value)
         used = self._used.get(step_id, 0)

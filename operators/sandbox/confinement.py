@@ -19,6 +19,7 @@ from operators.sandbox.processes import die_with_parent
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
     0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 )  # fmt: skip
+CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID = 0, 5, 6, 7
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # hidden behind an own file system, never shared
@@ -52,8 +53,10 @@ class Confinement:
 
 
 def own_uid() -> int | None:
-    """Return a user id that no other process has, or None where this process may not change its own."""
-    if os.geteuid() != 0:
+    """Return a user id that no other process has, or None where this process may not become it, or not end it."""
+    with open("/proc/self/status") as file:
+        rights = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    if any(not rights >> number & 1 for number in (CAP_CHOWN, CAP_KILL, CAP_SETGID, CAP_SETUID)):
         return None
     with open("/proc/self/uid_map") as file:
         ranges = [[int(number) for number in line.split()] for line in file]
@@ -64,17 +67,18 @@ def own_uid() -> int | None:
     return None
 
 
-def enter_namespaces(network: bool) -> tuple[str, ...]:
+def enter_namespaces(*, network: bool, user: bool) -> tuple[str, ...]:
     """Leave the namespaces that we may; the next child is then the first process of its own pid namespace.
 
     :param network: Whether steps may use the network.
+    :param user: Whether to use a user namespace where nothing else is permitted; it knows no other user ids.
     :return: Those that were left; () where none could be.
     """
     uid, gid = os.geteuid(), os.getegid()
     names = ["pid", "mount", "ipc", *([] if network else ["net"])]
     flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | (0 if network else CLONE_NEWNET)
     if _libc.unshare(flags) != 0:
-        if _libc.unshare(flags | CLONE_NEWUSER) != 0:
+        if not user or _libc.unshare(flags | CLONE_NEWUSER) != 0:
             return ()
         names.append("user")
         with contextlib.suppress(OSError):
@@ -107,6 +111,12 @@ def private_scratch(size: int) -> bool:
     for folder in others:
         _libc.mount(first, folder, None, MS_BIND, None)
     return True
+
+
+def be_killed_first() -> None:
+    """Where the machine runs out of memory, let the kernel take a step before anything of the platform's."""
+    with contextlib.suppress(OSError):
+        _write("/proc/self/oom_score_adj", "1000")
 
 
 def limit(*, cpu_seconds: int, memory: int, file_size: int, counts_data: bool) -> None:

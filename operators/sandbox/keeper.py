@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import sys
@@ -25,6 +24,7 @@ from operators.sandbox import python_step
 from operators.sandbox.confinement import (
     SCRATCH,
     Confinement,
+    be_killed_first,
     become,
     enter_namespaces,
     hide_from_steps,
@@ -34,22 +34,11 @@ from operators.sandbox.confinement import (
     show_own_processes,
 )
 from operators.sandbox.processes import become_subreaper, descendants, die_with_parent, signal_all
+from operators.sandbox.watch import Ended, Watch, memory_of
 
-RESULT_LIMIT = 1_000_000
-"""Bytes of JSON that ``main`` may return."""
-PRINT_LIMIT = 10_000_000
-"""Bytes that a step may print; only the end is kept."""
-TAIL = 8_000
-"""Bytes of what was printed last that the worker is told."""
-WATCH_SECONDS = 0.05
-PAGE_KILOBYTE = 1024
 WARM = ("base64", "collections", "datetime", "decimal", "functools", "hashlib", "itertools", "math", "random", "re",
         "statistics", "string", "textwrap", "urllib.parse", "uuid")  # fmt: skip
 """Loaded once instead of by each step that uses them."""
-
-
-class Ended(Exception):
-    """The worker is gone or wants the keeper to end."""
 
 
 def main(root: str, network: bool, namespaces: bool) -> None:
@@ -66,7 +55,7 @@ def main(root: str, network: bool, namespaces: bool) -> None:
     for name in WARM:
         __import__(name)
     uid = own_uid()
-    left = enter_namespaces(network) if namespaces else ()
+    left = enter_namespaces(network=network, user=uid is None) if namespaces else ()
     if left:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         inner = os.fork()
@@ -96,6 +85,8 @@ def _await_namespace(first: int) -> NoReturn:
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    # Once: a second one must not break off the end that the first has begun.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Ended
 
 
@@ -109,7 +100,7 @@ class Keeper:
         self._node_source = (Path(__file__).parent / "node_step.js").read_text()
         # Where a step's user cannot go to the library by its path, it can by these.
         self._library = [os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in sys.path]
-        self._watches_memory = os.readlink("/proc/self") == str(os.getpid())
+        self._sees_processes = os.readlink("/proc/self") == str(os.getpid())
         self._statuses: dict[int, int] = {}
 
     def serve(self) -> None:
@@ -144,7 +135,7 @@ class Keeper:
                 self._become_step(request, payload, result, printed, folder)
             os.close(result)
             os.close(printed)
-            watch = _Watch(self, request, pid, results, prints, folder)
+            watch = Watch(self._usage, request, pid, results, prints, folder)
             try:
                 reason = watch.until_end()
             finally:
@@ -188,6 +179,7 @@ class Keeper:
             os.umask(0o077)
             os.environ.clear()
             sys.argv = [""]
+            be_killed_first()
             limit(
                 cpu_seconds=request["cpu_seconds"],
                 memory=request["memory"],
@@ -270,96 +262,17 @@ class Keeper:
         except ChildProcessError:
             return False
 
-    def memory_of_steps(self) -> int:
-        """Return the bytes of memory that all processes of the step have together."""
-        if not self._watches_memory:
-            return 0
+    def _usage(self) -> tuple[int, int]:
+        """Return how many processes the step has, and the bytes of memory they have together."""
+        if not self._sees_processes:
+            return 0, 0
         if self._confinement.own_processes:
             pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
         else:
             pids = descendants(os.getpid())
         # A fork still shares what it began with.
-        begun = _memory_of(os.getpid())
-        return sum(max(0, _memory_of(pid) - begun) for pid in pids)
-
-
-class _Watch:
-    """The watch over one step: time, memory, result and prints."""
-
-    def __init__(
-        self, keeper: Keeper, request: dict[str, Any], pid: int, results: int, prints: int, folder: str | None
-    ) -> None:
-        self._keeper = keeper
-        self._request = request
-        self._pid = pid
-        self._results = results
-        self._prints = prints
-        self._folder = folder
-        self._deadline = time.monotonic() + request["timeout"]
-        self.result = bytearray()
-        self._tail = b""
-        self._printed = 0
-
-    def until_end(self) -> str:
-        """Return when the step's process has ended or must; say why.
-
-        :raises Ended: The worker is gone, or has no more need of the step.
-        """
-        process = os.pidfd_open(self._pid)
-        poll = select.poll()
-        for descriptor in (0, process, self._results, self._prints):
-            poll.register(descriptor, select.POLLIN)
-        try:
-            while True:
-                ready = {descriptor for descriptor, _ in poll.poll(WATCH_SECONDS * 1000)}
-                if 0 in ready:
-                    raise Ended
-                for descriptor in ready & {self._results, self._prints}:
-                    if not self._read(descriptor):
-                        poll.unregister(descriptor)
-                reason = "ended" if process in ready else self._excess(bool(ready))
-                if reason:
-                    return reason
-        finally:
-            os.close(process)
-
-    def _excess(self, busy: bool) -> str | None:
-        """Say which limit is passed; memory and files are looked at when nothing else is to do."""
-        if len(self.result) > RESULT_LIMIT + 1:
-            return "result_too_large"
-        if self._printed > PRINT_LIMIT:
-            return "printed_too_much"
-        if time.monotonic() > self._deadline:
-            return "timeout"
-        if not busy and self._keeper.memory_of_steps() > self._request["memory"] * 1.1 + 32_000_000:
-            return "out_of_memory"
-        if not busy and self._folder is not None and _size_of(self._folder) > self._request["storage"]:
-            return "storage_full"
-        return None
-
-    def _read(self, descriptor: int) -> bool:
-        """Take what a pipe has; False at its end."""
-        data = os.read(descriptor, 65_536)
-        if descriptor == self._results:
-            # One more than the limit tells that it is passed; the rest would only take our memory.
-            self.result += data[: RESULT_LIMIT + 2 - len(self.result)]
-        else:
-            self._printed += len(data)
-            self._tail = (self._tail + data)[-TAIL:]
-        return bool(data)
-
-    def drain(self) -> None:
-        """Take what is left in the pipes, now that nobody holds their other ends."""
-        for descriptor in (self._results, self._prints):
-            while self._read(descriptor):
-                pass
-
-    def answer(self, reason: str, status: int) -> dict[str, Any]:
-        """Return the answer to the worker, without the result."""
-        if reason == "ended" and len(self.result) > RESULT_LIMIT + 1:
-            reason = "result_too_large"
-        code = os.waitstatus_to_exitcode(status)
-        return {"reason": reason, "exit_code": code, "tail": self._tail.decode("utf-8", "replace")}
+        begun = memory_of(os.getpid())
+        return len(pids), sum(max(0, memory_of(pid) - begun) for pid in pids)
 
 
 def _reach_library(descriptors: list[int]) -> None:
@@ -383,25 +296,6 @@ def _moved(path: str, moved: list[tuple[str, str]]) -> str:
         if path.startswith(before + "/"):
             return after + path[len(before) :]
     return path
-
-
-def _memory_of(pid: int) -> int:
-    """Return the memory that a process shares with no file, in bytes."""
-    try:
-        with open(f"/proc/{pid}/status") as file:
-            lines = [line.split() for line in file if line.startswith(("RssAnon:", "RssShmem:"))]
-    except OSError:
-        return 0
-    return sum(int(line[1]) for line in lines) * PAGE_KILOBYTE
-
-
-def _size_of(folder: str) -> int:
-    size = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(path, name)).st_blocks * 512
-    return size
 
 
 if __name__ == "__main__":

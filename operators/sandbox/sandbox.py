@@ -189,10 +189,12 @@ class _Keeper:
 def _report(protections: dict[str, Any]) -> None:
     """Say in the worker's log how well tenant code is kept apart."""
     namespaces = " ".join(protections["namespaces"]) or "none"
-    if protections["uid"] is None and not protections["namespaces"]:
-        _logger.warning("code steps run as the platform's own user here and could read all that it can")
+    if protections["uid"] is None:
+        reach = "files" if protections["namespaces"] else "files, environments and processes"
+        text = "code steps run as the platform's own user and reach its %s; own namespaces: %s"
+        _logger.warning(text, reach, namespaces)
     else:
-        _logger.info("code steps run with user id %s and own namespaces: %s", protections["uid"] or "ours", namespaces)
+        _logger.info("code steps run with user id %s; own namespaces: %s", protections["uid"], namespaces)
 
 
 def _request(job: Job, node: str | None) -> dict[str, Any]:
@@ -238,6 +240,7 @@ def _limit_passed(answer: dict[str, Any], job: Job) -> Failure | None:
     storage = f"{job.limits.ephemeral_storage_bytes / 1_048_576:,.0f} MiB"
     reasons: dict[str, Failure] = {
         "timeout": ("timeout", f"an attempt took longer than {job.timeout_seconds:g} s", True),
+        "too_many_processes": ("too_many_processes", "the code must start fewer processes; it started too many", False),
         "out_of_memory": ("out_of_memory", f"the code must do with {memory} of memory; it took more", False),
         "result_too_large": ("output_too_large", "the result must have at most 1 MB of JSON; it has more", False),
         "printed_too_much": ("output_too_large", "the code must print at most 10 MB; it printed more", False),

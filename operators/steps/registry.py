@@ -9,6 +9,7 @@ from operators.steps.code import Code
 from operators.steps.conditional import Conditional
 from operators.steps.emit_event import EmitEvent
 from operators.steps.http_request import HttpRequest
+from operators.steps.map import Map
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
 from operators.steps.wait import Wait
@@ -21,6 +22,7 @@ HANDLERS: dict[str, Handler | WaitingHandler] = {
     "conditional": Conditional(),
     "emit_event": EmitEvent(),
     "http_request": HttpRequest(),
+    "map": Map(),
     "respond": Respond(),
     "transform": Transform(),
     "wait": Wait(),

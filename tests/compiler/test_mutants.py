@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, seed, settings
 
 from compiler import compile_workflow, validate_workflow
 from compiler.diagnostics import Code, Diagnostic, has_errors
+from compiler.explain import as_mermaid, as_text, explain_workflow
 from compiler.expressions import ExpressionError, has_expression, parse
 from compiler.plan import Plan, Step
 from operators.execution.clock import Clock
@@ -67,6 +68,11 @@ def test_mutants(part: int) -> None:
         assert [(d.code, d.path) for d in found] == [(d.code, d.path) for d in compilation.diagnostics]
         check_diagnostics(found, case["workflow"])
         seen.update({diagnostic.code for diagnostic in found})
+        explained, explanation = explain_workflow(source)
+        assert (explanation is None) == has_errors(explained)
+        if explanation is not None:
+            assert as_text(explanation)
+            assert as_mermaid(explanation)
         if compilation.plan is not None:
             seen["runs"] += 1
             check_run(compilation.plan, run(compilation.plan, case))

@@ -24,8 +24,6 @@ UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("agent", {"model": "m", "instructions": "i", "prompt": "p", "tools": [{"integration": "i", "action": "a"}]}, {}),
     ("integration", {"integration": "crm", "action": "find", "input": {}}, {}),
     ("retrieve", {"collection": "docs", "query": "{{ input.q }}", "top_k": 3}, {}),
-    ("emit_event", {"type": "made", "data": {"x": "{{ input.x }}"}}, {}),
-    ("map", {"over": "{{ input.list }}", "tasks": [transform("inner", {"x": "{{ item }}"})]}, {}),
 ]
 
 
@@ -84,10 +82,7 @@ def test_shapes_of_unavailable_types(kind: str, config: dict[str, Any], expected
             workflow({"id": "a", "type": "ai_inference", "config": {"route": "cheap", "prompt": "x"}}),
             "/tasks/0/config/route",
         ),
-        (workflow(transform("a"), settings={"concurrency": {"limit": 1}}), "/settings/concurrency"),
-        (workflow(transform("a"), settings={"conflict": "fail"}), "/settings/conflict"),
         (workflow(transform("a"), settings={"budget_usd": 1}), "/settings/budget_usd"),
-        (workflow(transform("a"), settings={"error_workflow": "other"}), "/settings/error_workflow"),
         (with_trigger("webhook", {"path": "x", "auth": {"type": "hmac", "secret": "s"}}), "/trigger/config/auth/type"),
         (with_trigger("webhook", {"path": "x", "response": {"mode": "callback"}}), "/trigger/config/response/mode"),
     ],
@@ -95,12 +90,6 @@ def test_shapes_of_unavailable_types(kind: str, config: dict[str, Any], expected
 def test_unavailable_features(source: dict[str, Any], path: str) -> None:
     assert codes(source) == [("unavailable_feature", path)]
     assert warnings_of(source) == [("unavailable_feature", path)]
-
-
-@pytest.mark.parametrize("kind", ["event", "workflow"])
-def test_unavailable_triggers(kind: str) -> None:
-    config = {"type": "x"} if kind == "event" else {}
-    assert codes(with_trigger(kind, config)) == [("unavailable_type", "/trigger/type")]
 
 
 def test_a_container_needs_kubernetes() -> None:

@@ -28,7 +28,7 @@ class ModelServer:
         self.delay = delay
         self.answer = answer
         self.garbage = False
-        self.scripts: dict[str, list[Any]] = {}
+        self.scripts: dict[str, Any] = {}
         self.blocked_model: str | None = None
         self.released = threading.Event()
         self.released.set()
@@ -72,11 +72,14 @@ class ModelServer:
         self._server.serve_forever()
 
     def next_answer(self, model: str) -> Any:
-        """Return what to answer: the next of the model's script (``{"error": text}`` is a failure), else ``answer``."""
+        """Return what to answer: the next of the model's script (``{"error": text}`` is a failure), else ``answer``. A
+        script that is no list answers every call."""
         with self._lock:
             script = self.scripts.get(model)
             if script is None:
                 return self.answer
+            if not isinstance(script, list):
+                return script
             return script.pop(0) if script else {"error": "the script is exhausted"}
 
     def prompts(self, model: str) -> list[str]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from api.cli.main import main
 from tests.api.control_plane import UNIT, ControlPlane, workflow
+from tests.api.executions.test_cancel_endpoint import failed
 
 pytestmark = pytest.mark.platform
 
@@ -114,8 +115,28 @@ class TestShow:
         result = await run("executions", "show", execution_id, "--format", "json")
         assert json.loads(result.stdout) == await control_plane.show(execution_id)
 
+    async def test_error_workflow(self, server: str, control_plane: ControlPlane) -> None:
+        execution_id = await failed(control_plane, settings={"error_workflow": "mourn"})
+        shown = (await run("executions", "show", execution_id)).stdout
+        assert "  error workflow mourn was not started: not_found: There is no published workflow 'mourn'." in shown
+
     async def test_unknown(self, server: str) -> None:
         result = await run("executions", "show", "a/b")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+
+
+class TestCancel:
+    async def test_prints_the_status(self, server: str, control_plane: ControlPlane) -> None:
+        await control_plane.publish()
+        execution_id = await control_plane.execute()
+        for _ in range(2):
+            result = await run("executions", "cancel", execution_id)
+            assert result.exit_code == 0
+            assert json.loads(result.stdout) == {"execution_id": execution_id, "status": "cancelled"}
+
+    async def test_unknown(self, server: str) -> None:
+        result = await run("executions", "cancel", "a/b")
         assert result.exit_code == 1
         assert result.stderr.startswith("Error: ")
 

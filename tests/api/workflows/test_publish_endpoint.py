@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -157,3 +157,24 @@ class TestOldRelease:
         for path in ("release", "releases/1", "artifacts/0"):
             response: httpx.Response = await control_plane.api.get(f"/runtime/v1/{path}")
             assert response.status_code == 401
+
+
+class TestIsolation:
+    CODE: ClassVar[dict[str, Any]] = {
+        "id": "a",
+        "type": "code",
+        "code": "def main(input): return 1",
+        "config": {"language": "python"},
+    }
+
+    async def test_code_in_a_process(self, control_plane: ControlPlane) -> None:
+        response = await control_plane.api.post(URL, json=workflow(tasks=[self.CODE]))
+        assert response.status_code == 201
+
+    async def test_code_in_kubernetes_is_not_published_yet(self, control_plane: ControlPlane) -> None:
+        settings = control_plane.app.state.settings
+        control_plane.app.state.settings = settings.model_copy(update={"isolation": "kubernetes"})
+        response = await control_plane.api.post(URL, json=workflow(tasks=[self.CODE]))
+        assert response.status_code == 422
+        assert [found["code"] for found in response.json()["diagnostics"]] == ["unavailable_feature"]
+        assert (await control_plane.api.post(URL, json=workflow())).status_code == 201

@@ -118,6 +118,7 @@ class TestAnswers:
             ("deflate", zlib.compress(b"hello")[2:-4]),
             ("identity", b"hello"),
         ],
+        ids=["gzip", "x-gzip", "members", "padded", "deflate", "raw", "identity"],
     )
     async def test_encodings(self, coding: str, data: bytes, client: EgressClient, server: HttpServer) -> None:
         server.on("/", lambda exchange: exchange.answer(200, data, content_encoding=coding))
@@ -200,7 +201,9 @@ class TestSize:
         assert (failure.code, failure.retryable) == ("invalid_response", False)
 
     @pytest.mark.parametrize(
-        "data", [b"no gzip", b"", gzip.compress(b"hello")[:-6], gzip.compress(b"hello") + b"rest"], ids=ascii
+        "data",
+        [b"no gzip", b"", gzip.compress(b"hello")[:-6], gzip.compress(b"hello") + b"rest"],
+        ids=["none", "empty", "cut", "more"],
     )
     async def test_broken_gzip(self, data: bytes, client: EgressClient, server: HttpServer) -> None:
         server.on("/", lambda exchange: exchange.answer(200, data, content_encoding="gzip"))
@@ -209,7 +212,11 @@ class TestSize:
             return
         assert (await failure_of(client, server.url())).code == "invalid_response"
 
-    @pytest.mark.parametrize("data", [b"x", b"xyz", zlib.compress(b"hello")[:-1], zlib.compress(b"hello") + b"rest"])
+    @pytest.mark.parametrize(
+        "data",
+        [b"x", b"xyz", zlib.compress(b"hello")[:-1], zlib.compress(b"hello") + b"rest"],
+        ids=["one", "none", "cut", "more"],
+    )
     async def test_broken_deflate(self, data: bytes, client: EgressClient, server: HttpServer) -> None:
         server.on("/", lambda exchange: exchange.answer(200, data, content_encoding="deflate"))
         assert (await failure_of(client, server.url())).code == "invalid_response"

@@ -13,6 +13,7 @@ from compiler.plan import Plan, plan_digest
 from operators.execution.records import (
     ApprovalAnswer,
     ApprovalRequest,
+    Emission,
     Finish,
     Journaling,
     LeaseGrant,
@@ -358,11 +359,82 @@ class StoreContract:
         failed = record(status="failed", error=StepError(code="c", message="m"))
         assert not (await world.store.journal(execution_id, entry(grant, failed))).halted
 
-    async def test_cancel_halts(self, world: World) -> None:
+    async def test_cancel_is_told_with_every_answer(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        assert not grant.cancelled
+        assert not (await world.store.heartbeat(execution_id, "all", grant.token)).cancelled
+        await world.cancel(execution_id)
+        for state in (
+            await world.store.heartbeat(execution_id, "all", grant.token),
+            await world.store.journal(execution_id, entry(grant, record(status="cancelled"))),
+            await world.store.settle(execution_id, settling(grant)),
+        ):
+            assert (state.status, state.halted, state.cancelled) == ("running", True, True)
+        await world.store.finish(execution_id, finish(grant, "cancelled"))
+        with pytest.raises(ExecutionEndedError) as ended:
+            await world.store.lease(execution_id, request("two"))
+        assert ended.value.status == "cancelled"
+
+    async def test_cancel_before_the_first_lease_ends_it(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.cancel(execution_id)
+        with pytest.raises(ExecutionEndedError) as ended:
+            await world.store.lease(execution_id, request())
+        assert ended.value.status == "cancelled"
+
+    async def test_cancel_without_a_runner_ends_it(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        await world.store.journal(execution_id, entry(grant, record()))
+        await world.pass_time(grant.ttl_seconds + 1)
+        await world.cancel(execution_id)
+        with pytest.raises(ExecutionEndedError):
+            await world.store.lease(execution_id, request("two"))
+        with pytest.raises(StaleLeaseError):
+            await world.store.journal(execution_id, entry(grant, record("b")))
+
+    async def test_who_takes_over_a_cancelled_execution_is_told(self, world: World) -> None:
         execution_id = await world.accept(PLAN)
         grant = await world.store.lease(execution_id, request())
         await world.cancel(execution_id)
-        assert (await world.store.heartbeat(execution_id, "all", grant.token)).halted
+        await world.pass_time(grant.ttl_seconds + 1)
+        again = await world.store.lease(execution_id, request("two"))
+        assert (again.halted, again.cancelled) == (True, True)
+
+    async def test_cancel_leaves_an_ended_execution_alone(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        grant = await world.store.lease(execution_id, request())
+        await world.store.settle(execution_id, settling(grant))
+        await world.store.finish(execution_id, finish(grant, "success", output={"n": 1}))
+        await world.cancel(execution_id)
+        state = await world.store.finish(execution_id, finish(grant, "success"))
+        assert (state.status, state.cancelled) == ("success", False)
+
+    async def test_a_cancelled_execution_that_is_reopened_goes_on(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.cancel(execution_id)
+        again = await world.store.lease(execution_id, request(clear_number=1))
+        assert (again.halted, again.cancelled, again.steps) == (False, False, {})
+
+    async def test_an_event_is_emitted_once_a_step_and_epoch(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.store.lease(execution_id, request())
+        emission = Emission(epoch=0, step_id="a", type="made", data={"n": 1})
+        first = await world.store.emit_event(execution_id, emission)
+        assert await world.store.emit_event(execution_id, emission) == first
+        another = emission.model_copy(update={"epoch": 1})
+        assert await world.store.emit_event(execution_id, another) != first
+
+    async def test_an_ended_execution_emits_nothing(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        await world.cancel(execution_id)
+        with pytest.raises(ExecutionEndedError):
+            await world.store.emit_event(execution_id, Emission(epoch=0, step_id="a", type="made"))
+
+    async def test_an_unknown_execution_emits_nothing(self, world: World) -> None:
+        with pytest.raises(RejectedError):
+            await world.store.emit_event("no-such-execution", Emission(epoch=0, step_id="a", type="made"))
 
     async def test_finish_ends_the_execution(self, world: World) -> None:
         execution_id = await world.accept(PLAN)

@@ -66,6 +66,19 @@ class TestResources:
         assert (error.code, error.retryable) == ("out_of_memory", False)
         assert await still_works(sandbox)
 
+    async def test_memory_is_watched_while_it_prints(self, sandbox: Sandbox) -> None:
+        code = """
+        import os, time
+        for _ in range(8):
+            if os.fork() == 0:
+                x = bytearray(b"x" * 10**8)
+                while True:
+                    os.write(1, b".")
+                    time.sleep(0.001)
+        time.sleep(100)
+        """
+        assert (await failure(sandbox, "def main(input):" + code)).code == "out_of_memory"
+
     async def test_endless_output(self, sandbox: Sandbox) -> None:
         error = await failure(sandbox, "while True: print('x' * 10000)")
         assert error.code == "output_too_large"
@@ -97,6 +110,10 @@ class TestResources:
         error = await failure(sandbox, "while True: pass", timeout_seconds=0.1)
         assert (error.code, error.retryable) == ("timeout", True)
         assert await still_works(sandbox)
+
+    @needs_root
+    async def test_the_kernel_takes_steps_first(self, sandbox: Sandbox) -> None:
+        assert await sandbox.run(job("return open('/proc/self/oom_score_adj').read()")) == "1000\n"
 
 
 class TestNothingIsLeft:

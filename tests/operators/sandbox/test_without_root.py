@@ -29,11 +29,10 @@ pytestmark = [
 class Keeper:
     """A keeper program of another user, spoken to by its protocol."""
 
-    def __init__(self, root: str, mode: str) -> None:
+    def __init__(self, root: str, mode: str, uid: int = NOBODY_ELSE, *prefix: str) -> None:
         self.process = subprocess.Popen(
-            [PYTHON, "-I", "-S", "-B", "-X", "utf8", "-c", _START, root, "none", mode],
-            env={}, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            user=NOBODY_ELSE, group=NOBODY_ELSE, extra_groups=[],
+            [*prefix, PYTHON, "-I", "-S", "-B", "-X", "utf8", "-c", _START, root, "none", mode],
+            env={}, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=uid, group=uid, extra_groups=[],
         )  # fmt: skip
         self.protections, _ = self._read()
 
@@ -43,7 +42,7 @@ class Keeper:
         return answer, self.process.stdout.read(answer["size"])
 
     def run(self, code: str, value: Any = None) -> tuple[str, Any]:
-        """Return ``O`` or ``E`` with what the step wrote."""
+        """Return ``O`` or ``E`` with what the step wrote; where it wrote nothing, why it was ended."""
         source = "def main(input):\n" + textwrap.indent(code, "    ")
         payload = json.dumps({"code": source, "input": value}).encode()
         limits = {"timeout": 20, "cpu_seconds": 20, "memory": 1 << 28, "storage": 1 << 25}
@@ -51,8 +50,8 @@ class Keeper:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n" + payload)
         self.process.stdin.flush()
-        _, result = self._read()
-        return result[:1].decode(), json.loads(result[1:])
+        answer, result = self._read()
+        return (result[:1].decode(), json.loads(result[1:])) if result else ("", answer["reason"])
 
     def close(self) -> None:
         """End it."""
@@ -119,3 +118,17 @@ def test_processes_of_the_same_user(keeper: Keeper) -> None:
         assert (kind == "E") == bool(keeper.protections["namespaces"])
         assert bystander.stdin is not None
         bystander.communicate(b"\n")
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+@pytest.mark.parametrize("mode", ["namespaces", "plain"])
+def test_root_that_may_not_change_users(root: str, mode: str) -> None:
+    """As in some containers: the kernel limits root's processes by nothing, so the keeper counts them."""
+    keeper = Keeper(root, mode, 0, "/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    assert keeper.protections["uid"] is None
+    assert keeper.run("return input", 1) == ("O", 1)
+    bomb = "import os, time\nfor _ in range(1000):\n    if os.fork() == 0: time.sleep(100)\ntime.sleep(100)"
+    kind, found = keeper.run(bomb)
+    assert (found if kind == "" else found["code"]) == "too_many_processes"
+    assert keeper.run("return input", 2) == ("O", 2)
+    keeper.close()

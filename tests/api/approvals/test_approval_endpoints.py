@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -17,6 +17,7 @@ from tests.api.control_plane import UNIT, ControlPlane
 pytestmark = pytest.mark.platform
 
 APPROVALS = "/api/v1/approvals"
+NOBODYS = "01990000-0000-7000-8000-00000000000a"
 
 
 class Asked:
@@ -62,10 +63,10 @@ async def begin(plane: ControlPlane, **fields: Any) -> Asked:
 
 class TestDecide:
     async def test_anonymous(self, control_plane: ControlPlane) -> None:
-        path = f"{APPROVALS}/{uuid4()}/decision"
+        path = f"{APPROVALS}/{NOBODYS}/decision"
         assert (await control_plane.public.post(path, json={"decision": "approve"})).status_code == 401
 
-    @pytest.mark.parametrize("name", ["no-id", str(uuid4())])
+    @pytest.mark.parametrize("name", ["no-id", NOBODYS])
     async def test_unknown(self, control_plane: ControlPlane, name: str) -> None:
         response = await control_plane.api.post(f"{APPROVALS}/{name}/decision", json={"decision": "approve"})
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
@@ -146,7 +147,7 @@ class TestDecide:
                  {"decision": "approve", "via": "airflow"}],
     )  # fmt: skip
     async def test_what_is_no_decision(self, control_plane: ControlPlane, body: dict[str, Any]) -> None:
-        response = await control_plane.api.post(f"{APPROVALS}/{uuid4()}/decision", json=body)
+        response = await control_plane.api.post(f"{APPROVALS}/{NOBODYS}/decision", json=body)
         assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.adoption.endpoints import router as runs
+from api.approvals.endpoints import router as approvals
 from api.database import Database
 from api.edge import RequestIdMiddleware
 from api.events.endpoints import router as events
@@ -39,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, events, workflows, inputs, runs, runtime, forms, releases, webhooks):
+    for router in (health, executions, approvals, events, workflows, inputs, runs, runtime, forms, releases, webhooks):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 log = logging.getLogger(__name__)
 
 EXECUTIONS = "agent_factory_executions"
-"""Channel of executions that ended or answered; the payload is the execution's id."""
+"""Channel of executions that ended or answered, and of approvals that were decided; the payload is the id."""
 OUTBOX = "agent_factory_outbox"
 """Channel of new outbox entries; no payload."""
 

@@ -136,8 +136,8 @@ def _check_edges(task: Task, ids: set[str], problems: Problems) -> tuple[tuple[E
         if edge.kind != "next" and edge.target in after_success:
             message = f"'{edge.target}' must not be in `next` and also in `{_key(edge)}`: leave it out of one of them."
             problems.error("invalid_config", parts, message, task_id=task.id)
-        # A step chooses one target, however many of its conditions name it.
-        way = edge.kind if edge.kind in ("next", "goto") else "chosen"
+        # A conditional chooses one target, however many of its conditions name it.
+        way = "chosen" if edge.kind in ("then", "default") else edge.kind
         kept.setdefault((way, edge.target), Edge(target=edge.target, kind=edge.kind))
     return tuple(kept.values()), is_broken
 

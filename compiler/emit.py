@@ -26,6 +26,7 @@ ZONED = "ZonedCronTimetable"
 OPERATORS: dict[UnitKind, tuple[str, str]] = {
     "map": ("operators.tasks.map", "MapOperator"),
     "segment": ("operators.tasks.segment", "SegmentOperator"),
+    "approval": ("operators.tasks.approval", "ApprovalOperator"),
     "wait": ("operators.tasks.wait", "WaitOperator"),
     "workflow": ("operators.tasks.workflow", "WorkflowOperator"),
     "code": ("operators.tasks.code", "CodeOperator"),

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 PLAN_FORMAT: Literal[1] = 1
 
-EdgeKind = Literal["next", "then", "default", "route", "goto"]
+EdgeKind = Literal["next", "then", "default", "approve", "reject", "goto"]
 Join = Literal["all", "any"]
 Network = Literal["none", "egress"]
 UnitKind = Literal["segment", "approval", "code", "container", "map", "wait", "workflow"]
@@ -30,8 +30,8 @@ class PlanModel(BaseModel):
 
 
 class Edge(PlanModel):
-    """An edge out of a step. ``next`` is taken by every success; ``then``, ``default`` and ``route`` only when the
-    step's output chooses ``target``; ``goto`` only by a failure."""
+    """An edge out of a step. ``next`` is taken by every success; ``then`` and ``default`` only when the step's output
+    chooses ``target``; the routes ``approve`` and ``reject`` only by that decision; ``goto`` only by a failure."""
 
     target: str
     kind: EdgeKind

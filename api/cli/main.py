@@ -15,6 +15,7 @@ COMMANDS = {
     "publish": "api.cli.remote",
     "execute": "api.cli.remote",
     "executions": "api.cli.remote",
+    "approvals": "api.cli.approvals",
     "up": "api.cli.platform",
     "down": "api.cli.platform",
     "status": "api.cli.platform",

@@ -169,12 +169,18 @@ def describe_execution(execution: dict[str, Any]) -> list[str]:
         lines.append(f"  {_error(execution['error'])}")
     width = max((len(step["id"]) for step in execution["steps"]), default=0)
     for step in execution["steps"]:
-        error = f"  {_error(step['error'])}" if step["error"] else ""
-        lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{error}")
+        rest = f"  {_error(step['error'])}" if step["error"] else _approval(step)
+        lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{rest}")
     if execution["error_workflow"]:
         lines.append(f"  error workflow {_handling(execution['error_workflow'])}")
     lines.append(f"  Airflow: {execution['airflow_url']}")
     return lines
+
+
+def _approval(step: dict[str, Any]) -> str:
+    """Name the decision that a step waits for."""
+    waits = step["approval_id"] and step["status"] in ("pending", "running")
+    return f"  waits for approval {step['approval_id']}" if waits else ""
 
 
 def _handling(handling: dict[str, Any]) -> str:
@@ -197,6 +203,17 @@ def _tokens(step: dict[str, Any]) -> str:
     tokens = sum(call["input_tokens"] + call["output_tokens"] for call in step["usage"])
     cost = "price unknown" if step["cost_usd"] is None else f"${step['cost_usd']:.6f}"
     return f"  {tokens} tokens, {cost}"
+
+
+def call(remote: Remote, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    """Make a request and return the JSON object of its answer.
+
+    :raises RemoteError: There is none, or the control plane refuses.
+    """
+    response = remote.request(method, path, **arguments)
+    body = _body(response)
+    _refuse_problem(response, body)
+    return body
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

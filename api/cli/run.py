@@ -14,6 +14,7 @@ import orjson
 
 from api.cli.files import read_source
 from api.cli.output import print_json
+from api.cli.terminal import terminal_approver
 from compiler import compile_workflow
 from compiler.plan import Plan, every_step
 from operators.execution.bodies import task_id
@@ -94,7 +95,8 @@ def run_command(
     """Run the workflow in FILE in this process and print its result as one JSON object.
 
     Model calls use OPENAI_API_KEY or ANTHROPIC_API_KEY (and .._BASE_URL); without a key the built-in test model
-    answers. Exit code 0: success; 1: anything else, an invalid workflow included; 2: wrong use.
+    answers. An approval without a stub is asked on the terminal. Exit code 0: success; 1: anything else, an invalid
+    workflow included; 2: wrong use.
     """
     compilation = compile_workflow(read_source(file), organization=ORGANIZATION, fusion=fusion)
     if compilation.plan is None:
@@ -110,6 +112,7 @@ def run_command(
                 input=input_value,
                 vars=variables,
                 stubs=Stubs(stubs),
+                approver=terminal_approver(),
                 find_workflow=_Neighbours(workflows or file.parent).find,
             )
         )

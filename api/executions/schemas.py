@@ -51,7 +51,7 @@ class ErrorHandling(BaseModel):
 
 
 class StepView(BaseModel):
-    """One step. ``cost_usd`` is null where a call's price is unknown."""
+    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs."""
 
     id: str
     type: str
@@ -64,6 +64,7 @@ class StepView(BaseModel):
     duration_ms: float | None = None
     usage: list[Usage] = []
     cost_usd: float | None = 0.0
+    approval_id: UUID | None = None
 
 
 class UsageTotal(BaseModel):

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.adoption.repository import AdoptedRunRepository
+from api.approvals.repository import ApprovalRepository
 from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository, Outcome
 from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionView
@@ -39,6 +40,7 @@ class ExecutionService:
         self._plans = plans
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
+        self._approvals = ApprovalRepository(session, organization_id)
         self._acceptance = Acceptance(session, organization_id, settings, plans)
 
     async def accept(self, workflow_id: str, *, input: Any, trigger: Any) -> ExecutionAccepted:
@@ -84,6 +86,7 @@ class ExecutionService:
             loaded.plan,
             await self._executions.steps(execution_id),
             await self._executions.running(execution_id),
+            await self._approvals.of_steps(execution_id),
             public_url=self._settings.public_url,
             airflow_url=self._settings.airflow_url,
             run_id=run_id or str(execution_id),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from urllib.parse import quote
+from uuid import UUID
 
 from api.executions.schemas import ExecutionView, StepView, UsageTotal
 from api.models import ExecutionStep, WorkflowExecution
@@ -20,6 +21,7 @@ def show_execution(
     plan: Plan,
     journal: Iterable[ExecutionStep],
     running: set[str],
+    approvals: Mapping[str, UUID],
     *,
     public_url: str,
     airflow_url: str,
@@ -27,12 +29,15 @@ def show_execution(
 ) -> ExecutionView:
     """Return an execution with every step of the plan, pending ones too.
 
+    :param approvals: Ids of approvals by step.
     :param run_id: Its run in Airflow: the execution's id, or that of the run it was made for.
     After each map stand the steps of its bodies that have begun or are decided.
     """
     records = {record.step_id: record for record in journal}
     steps = [
-        _show_step(step_id, step.type, records.get(step_id), step_id in running)
+        _show_step(step_id, step.type, records.get(step_id), step_id in running).model_copy(
+            update={"approval_id": approvals.get(step_id)}
+        )
         for step_id, step in with_bodies(plan.steps, records.keys() | running)
     ]
     return ExecutionView(

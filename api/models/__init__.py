@@ -1,5 +1,6 @@
 """The tables. Every table of a tenant has ``organization_id``, also in each of its keys."""
 
+from api.models.approval import Approval
 from api.models.base import Base
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
@@ -9,6 +10,7 @@ from api.models.workflow import Agent, Artifact, PreparedInput, Release, Webhook
 __all__ = [
     "AdoptedRun",
     "Agent",
+    "Approval",
     "Artifact",
     "Base",
     "EventSubscription",

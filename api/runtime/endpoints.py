@@ -22,6 +22,10 @@ from api.runtime.service import RuntimeService
 from api.runtime.watching import find_news
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
+    AnswerReceipt,
+    ApprovalAnswer,
+    ApprovalRequest,
+    ApprovalState,
     ChildRequest,
     ChildState,
     Emission,
@@ -104,11 +108,23 @@ async def watch_execution(
 
     async def look() -> News:
         async with database.transaction() as session:
-            return await find_news(session, identifier, awaited)
+            return await find_news(session, settings, identifier, awaited)
 
     ids = [identifier] if awaited is None else [identifier, awaited]
     seconds = parse_wait(wait, settings.max_wait_seconds)
     return await wait_for(listener, ids, look, seconds=seconds, enough=lambda news: news.halted or news.done)
+
+
+@router.put("/approvals/{step_id}")
+async def ask_approval(step_id: str, body: ApprovalRequest, service: Service) -> ApprovalState:
+    """Ask people for a decision, if that has not been done yet, and answer how it stands."""
+    return await service.ask_approval(step_id, body)
+
+
+@router.post("/approvals/{step_id}/decision")
+async def answer_approval(step_id: str, body: ApprovalAnswer, service: Service) -> AnswerReceipt:
+    """Take an answer that was given in Airflow."""
+    return await service.answer_approval(step_id, body)
 
 
 @router.post("/children")

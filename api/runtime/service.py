@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.adoption.service import AdoptionService
+from api.approvals.repository import ApprovalRepository
+from api.approvals.service import ApprovalService
 from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
 from api.executions.repository import ENDED
@@ -21,6 +23,10 @@ from api.workflows.repository import PublishedVersion, WorkflowRepository
 from operators.execution.flow import Flow
 from operators.execution.records import (
     DECIDED,
+    AnswerReceipt,
+    ApprovalAnswer,
+    ApprovalRequest,
+    ApprovalState,
     ExecutionInfo,
     ExecutionState,
     Finish,
@@ -102,7 +108,9 @@ class RuntimeService:
         assert version is not None, "versions are never deleted"
         loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
         records = await self._journal.records()
-        await self._journal.remove(records.keys() - Flow(loaded.plan).kept(records).keys())
+        again = records.keys() - Flow(loaded.plan).kept(records).keys()
+        await self._journal.remove(again)
+        await ApprovalRepository(self._session, self._row.organization_id).supersede(self._row.id, again)
         await self._leases.revoke_all()
         row = self._row
         row.clear_number, row.status, row.halted = request.clear_number, "running", False
@@ -229,6 +237,25 @@ class RuntimeService:
             error = entry.error.model_dump() if entry.error else None
             await self._ending().end(self._row, entry.status, output=entry.output, error=error)
         return await self._state(entry.unit)
+
+    async def ask_approval(self, step_id: str, request: ApprovalRequest) -> ApprovalState:
+        """Ask people for a decision, and answer how it stands.
+
+        :raises Problem: 409, where the execution has ended or is in another epoch.
+        """
+        self._refuse_if_ended()
+        if request.epoch != self._row.epoch:
+            raise Problem(409, "stale_lease", f"The execution is in epoch {self._row.epoch}; got {request.epoch}.")
+        return await self._approvals().ask(self._row.id, step_id, request)
+
+    async def answer_approval(self, step_id: str, answer: ApprovalAnswer) -> AnswerReceipt:
+        """Take an answer that was given in Airflow."""
+        row = self._row
+        refusal = await self._approvals().answer(row.id, row.epoch, step_id, answer.decision, answer.by)
+        return AnswerReceipt(refusal=refusal)
+
+    def _approvals(self) -> ApprovalService:
+        return ApprovalService(self._session, self._row.organization_id, self._settings)
 
     def _ending(self) -> Ending:
         acceptance = Acceptance(self._session, self._row.organization_id, self._settings, self._plans)

@@ -6,16 +6,18 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.approvals.service import ApprovalService
 from api.executions.repository import ExecutionRepository
 from api.problems import not_found
 from api.runtime.repository import find_organization
+from api.settings import Settings
 from operators.execution.records import News
 
 
-async def find_news(session: AsyncSession, execution_id: UUID, awaited: UUID | None) -> News:
+async def find_news(session: AsyncSession, settings: Settings, execution_id: UUID, awaited: UUID | None) -> News:
     """Return what there is to tell now.
 
-    :param awaited: An execution of the same organisation that is waited for.
+    :param awaited: An execution or an approval of the same organisation that is waited for.
     :raises Problem: 404.
     """
     organization_id = await find_organization(session, execution_id)
@@ -23,6 +25,11 @@ async def find_news(session: AsyncSession, execution_id: UUID, awaited: UUID | N
         raise not_found("execution", execution_id)
     executions = ExecutionRepository(session, organization_id)
     outcome = await executions.outcome(execution_id)
-    other = None if awaited is None else await executions.outcome(awaited)
     halted = outcome is None or outcome.ended or outcome.halted
-    return News(halted=halted, done=other is not None and other.ended)
+    if awaited is None:
+        return News(halted=halted)
+    other = await executions.outcome(awaited)
+    if other is not None:
+        return News(halted=halted, done=other.ended)
+    approvals = ApprovalService(session, organization_id, settings)
+    return News(halted=halted, done=await approvals.is_decided(awaited))

@@ -20,7 +20,7 @@ from compiler.steps import STEP_TYPES
 class Way:
     """An edge out of a step.
 
-    :param conditions: For ``then`` the expressions that choose it, for ``route`` the decisions; else empty.
+    :param conditions: For ``then`` the expressions that choose it; else empty.
     """
 
     kind: EdgeKind
@@ -179,9 +179,6 @@ def _conditions(step: Step, kind: EdgeKind, target: str) -> tuple[str, ...]:
     if kind == "then":
         conditions: Any = step.config.get("conditions")
         return tuple(str(item["if"]) for item in _objects(conditions) if item.get("then") == target)
-    if kind == "route":
-        routes: Any = step.config.get("routes")
-        return tuple(decision for decision, name in routes.items() if name == target)
     return ()
 
 

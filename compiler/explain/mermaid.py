@@ -69,8 +69,7 @@ def _about(step: ExplainedStep) -> str:
 def _arrow(way: Way) -> str:
     if way.kind == "goto":
         return '-. "goto on error" .->'
-    text = " or ".join(way.conditions)
-    said = {"next": "next", "default": "default", "then": f"then: {text}", "route": f"route: {text}"}[way.kind]
+    said = "then: " + " or ".join(way.conditions) if way.kind == "then" else way.kind
     return f'-- "{label(said)}" -->'
 
 

@@ -100,9 +100,9 @@ def _way(way: Way, step: ExplainedStep) -> str:
         return f"next {way.target}"
     if way.kind == "default":
         return f"else {way.target}"
-    return f"{_either(way.conditions)} -> {way.target}" if way.kind == "route" else (
-        f"if {_either(way.conditions)} then {way.target}"
-    )  # fmt: skip
+    if way.kind == "then":
+        return f"if {_either(way.conditions)} then {way.target}"
+    return f"{way.kind} -> {way.target}"
 
 
 def _either(conditions: Iterable[str]) -> str:

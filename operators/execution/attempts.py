@@ -18,6 +18,7 @@ from operators.execution.stubs import Stubs
 from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, Wait, after, earliest
 from operators.steps.base import (
     Handler,
+    JudgingHandler,
     Scope,
     StepFailedError,
     StepKey,
@@ -114,7 +115,8 @@ class StepRun:
 
     async def _attempt(self, handler: Handler | WaitingHandler, request: Any) -> StepResult:
         if self.record.id in self._stubs:
-            return self._stubs.call(self.record.id)
+            result = self._stubs.call(self.record.id)
+            return handler.judge(request, result) if isinstance(handler, JudgingHandler) else result
         try:
             if isinstance(handler, WaitingHandler):
                 return await self._wait_for(handler, request)

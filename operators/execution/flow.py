@@ -62,7 +62,7 @@ class StepFlow:
         if record is None:
             return None
         if record.status == "success":
-            return edge.kind == "next" or (edge.kind != "goto" and _chosen(record.output) == edge.target)
+            return edge.kind == "next" or _chooses(record.output, edge)
         if record.status == "failed" and not self.is_unhandled(record):
             return edge.kind == ("goto" if self.steps[step_id].on_error == "goto" else "next")
         return False if record.status == "skipped" else None
@@ -237,11 +237,15 @@ def is_decided(record: StepRecord | None) -> bool:
     return record is not None and record.status in DECIDED
 
 
+def _chooses(output: JsonValue, edge: Edge) -> bool:
+    """Tell whether a success's output chooses an edge: a conditional's its target, an approval's its decision."""
+    if not isinstance(output, dict):
+        return False
+    if edge.kind in ("then", "default"):
+        return output.get("branch") == edge.target
+    return edge.kind in ("approve", "reject") and output.get("decision") == edge.kind
+
+
 def is_waiting(record: StepRecord | None) -> bool:
     """Tell whether a step gave its process back while it waits: it is run again, and goes on where it was."""
     return record is not None and record.status == "running" and record.started_at is not None
-
-
-def _chosen(output: JsonValue) -> JsonValue:
-    """Return the step id a conditional's output chose, or None."""
-    return output.get("branch") if isinstance(output, dict) else None

@@ -11,6 +11,10 @@ import httpx
 from pydantic import ValidationError
 
 from operators.execution.records import (
+    AnswerReceipt,
+    ApprovalAnswer,
+    ApprovalRequest,
+    ApprovalState,
     ChildRequest,
     ChildState,
     Emission,
@@ -113,6 +117,17 @@ class HttpStore:
         path = f"{self._path(execution_id)}/watch?wait={WATCH_SECONDS}s"
         path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
+
+    async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:
+        """Ask people for a decision; see ``ExecutionStore``."""
+        path = f"{self._path(execution_id)}/approvals/{_segment(step_id)}"
+        response = await self._request("PUT", path, content=request.model_dump_json().encode())
+        return _read(response, ApprovalState, execution_id=execution_id, unit=step_id)
+
+    async def answer_approval(self, execution_id: str, step_id: str, answer: ApprovalAnswer) -> AnswerReceipt:
+        """Hand in an answer; see ``ExecutionStore``."""
+        path = f"approvals/{_segment(step_id)}/decision"
+        return await self._post(execution_id, path, answer, AnswerReceipt, unit=step_id)
 
     async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:
         """Start an execution of another workflow; see ``ExecutionStore``."""

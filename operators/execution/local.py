@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, Unit, plan_digest
 from operators.ai.environment import environment_credential
+from operators.execution.asking import Approver, LocalApprovals
 from operators.execution.bodies import with_bodies
 from operators.execution.clock import Clock
 from operators.execution.flow import Flow
@@ -49,6 +50,7 @@ async def run_plan(
     vars: dict[str, JsonValue] | None = None,
     stubs: Stubs | None = None,
     credentials: Credentials = environment_credential,
+    approver: Approver | None = None,
     clock: Clock | None = None,
     execution_id: str = "local",
     find_workflow: FindWorkflow = find_none,
@@ -57,6 +59,7 @@ async def run_plan(
 
     An input that breaks the schema fails the run with ``invalid_input`` before anything starts.
 
+    :param approver: Asks somebody for each approval without a stub; without it such a step fails.
     :param find_workflow: Finds the plans that ``workflow`` steps name.
     """
     clock = clock or Clock()
@@ -65,7 +68,7 @@ async def run_plan(
         steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
         return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
     async with asyncio.TaskGroup() as group:
-        runs = _Runs(group, find_workflow, credentials, stubs or Stubs(), clock)
+        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock)
         execution = runs.store.accept(
             execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
         )
@@ -78,12 +81,19 @@ class _Runs:
     """The executions of a run: the one that was asked for, and those its ``workflow`` steps start."""
 
     def __init__(
-        self, group: asyncio.TaskGroup, find: FindWorkflow, credentials: Credentials, stubs: Stubs, clock: Clock
+        self,
+        group: asyncio.TaskGroup,
+        find: FindWorkflow,
+        credentials: Credentials,
+        approver: Approver | None,
+        stubs: Stubs,
+        clock: Clock,
     ) -> None:
-        self.store = InMemoryStore(credentials=credentials, workflows=self)
+        self.store = InMemoryStore(credentials=credentials, now=clock.now, workflows=self)
         self.stubs = stubs
         self._group = group
         self._find = find
+        self._approver = approver
         self._clock = clock
 
     def find(self, workflow_id: str) -> Plan | None:
@@ -97,9 +107,11 @@ class _Runs:
     async def run(self, execution: StoredExecution, stubs: Stubs) -> None:
         """Run an accepted execution to its end."""
         services = store_services(self.store, execution.info.id, self._clock)
+        approvals = services.approvals = LocalApprovals(self.store, self._approver)
         try:
             await _Units(execution.plan, self.store, services, execution, stubs, self._clock).run()
         finally:
+            await approvals.close()
             await services.close()
 
 

@@ -17,9 +17,15 @@ from operators.execution.ending import CANCELLED
 from operators.execution.flow import Flow, is_decided
 from operators.execution.identity import event_id
 from operators.execution.inputs import input_error
+from operators.execution.memory_approvals import StoredApproval
 from operators.execution.records import (
+    AnswerReceipt,
+    ApprovalAnswer,
+    ApprovalRequest,
+    ApprovalState,
     ChildRequest,
     ChildState,
+    Decision,
     Emission,
     EmittedEvent,
     ExecutionInfo,
@@ -66,6 +72,7 @@ class StoredExecution:
     plan_digest: str | None = None
     last_token: int = 0
     leases: dict[str, _Lease] = field(default_factory=dict)
+    approvals: dict[str, StoredApproval] = field(default_factory=dict)
     callers: tuple[str, ...] = ()
 
     @property
@@ -98,6 +105,7 @@ class InMemoryStore:
 
     :param credentials: Gives model keys; without it the test model answers.
     :param monotonic: Clock of the leases, in seconds.
+    :param now: Clock of the approvals' time-outs, UTC.
     :param ttl_seconds: How long a lease lives without a heartbeat.
     :param workflows: What ``workflow`` steps may call; without it nothing.
     """
@@ -107,15 +115,18 @@ class InMemoryStore:
         *,
         credentials: Credentials = _no_credential,
         monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         ttl_seconds: float = 15.0,
         workflows: Workflows | None = None,
     ) -> None:
         self._credentials = credentials
         self._monotonic = monotonic
+        self._now = now
         self._ttl = ttl_seconds
         self._workflows = workflows
         self._executions: dict[str, StoredExecution] = {}
         self._news = asyncio.Event()
+        self._asked = 0
 
     def accept(
         self,
@@ -207,6 +218,8 @@ class InMemoryStore:
         execution.status, execution.output, execution.error = "running", None, None
         execution.halted = execution.cancelled = False
         execution.leases.clear()
+        # What runs again is asked again.
+        execution.approvals = {name: each for name, each in execution.approvals.items() if name in execution.steps}
 
     async def heartbeat(self, execution_id: str, unit: str, token: int) -> ExecutionState:
         """Extend a lease; see ``ExecutionStore``."""
@@ -254,11 +267,53 @@ class InMemoryStore:
         """Return when there is news; see ``ExecutionStore``."""
         execution = self.execution(execution_id)
         while True:
-            other = self._executions.get(awaited) if awaited is not None else None
-            news = News(halted=execution.halted or execution.ended, done=other is not None and other.ended)
+            news = News(
+                halted=execution.halted or execution.ended, done=awaited is not None and self._is_there(awaited)
+            )
             if news.halted or news.done:
                 return news
             await self._news.wait()
+
+    def _is_there(self, awaited: str) -> bool:
+        """Tell whether an execution has ended or an approval is decided."""
+        other = self._executions.get(awaited)
+        approval = self._approval(awaited)
+        return (other is not None and other.ended) or (approval is not None and approval.is_decided(self._now()))
+
+    def _approval(self, approval_id: str) -> StoredApproval | None:
+        everyone = (each for execution in self._executions.values() for each in execution.approvals.values())
+        return next((each for each in everyone if each.id == approval_id), None)
+
+    async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:
+        """Ask for a decision; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        if execution.ended or request.epoch != execution.clear_number:
+            raise StaleLeaseError(f"execution {execution_id!r} has ended, or is in another epoch")
+        if step_id not in execution.approvals:
+            self._asked += 1
+            execution.approvals[step_id] = StoredApproval(f"approval-{self._asked}", request, self._now())
+        return execution.approvals[step_id].state(self._now())
+
+    async def answer_approval(self, execution_id: str, step_id: str, answer: ApprovalAnswer) -> AnswerReceipt:
+        """Hand in an answer; see ``ExecutionStore``."""
+        execution = self.execution(execution_id)
+        approval = execution.approvals.get(step_id)
+        if approval is None or execution.ended or is_decided(execution.steps.get(step_id)):
+            return AnswerReceipt(refusal="approval_withdrawn")
+        refusal = approval.decide(answer.decision, None, answer.by, self._now())
+        self._tell()
+        return AnswerReceipt(refusal=refusal)
+
+    def decide(self, approval_id: str, decision: Decision, *, by: str = "api", comment: str | None = None) -> None:
+        """Decide an open approval, as a person would.
+
+        :raises RejectedError: There is none of this id, or it is decided.
+        """
+        approval = self._approval(approval_id)
+        refusal = "not_found" if approval is None else approval.decide(decision, comment, by, self._now())
+        if refusal is not None:
+            raise RejectedError(f"the approval {approval_id!r} cannot be decided: {refusal}")
+        self._tell()
 
     def _tell(self) -> None:
         """Wake who watches; each looks for itself whether the news is for it."""

@@ -15,6 +15,9 @@ StepStatus = Literal["pending", "running", "success", "failed", "skipped", "upst
 ExecutionStatus = Literal["pending", "running", "success", "failed", "cancelled"]
 FinalStatus = Literal["success", "failed", "cancelled"]
 
+Decision = Literal["approve", "reject"]
+TimeoutPolicy = Literal["approve", "reject", "fail"]
+
 DECIDED: frozenset[str] = frozenset({"success", "failed", "skipped", "upstream_failed", "cancelled"})
 
 
@@ -186,6 +189,48 @@ class Finish(Record):
     output: JsonValue = None
     error: StepError | None = None
     steps: list[StepRecord] = Field(default_factory=list)
+
+
+class ApprovalRequest(Record):
+    """Asks people for a decision. Key: execution, epoch, step; the same request twice is one.
+
+    ``timeout_seconds`` counts from when the store first hears of it; ``on_timeout`` is what holds then.
+    """
+
+    epoch: int
+    title: str
+    body: str | None = None
+    assignees: list[str] = Field(default_factory=list)
+    timeout_seconds: float | None = None
+    on_timeout: TimeoutPolicy = "fail"
+
+
+class ApprovalState(Record):
+    """How an approval stands. ``decision`` is None while it is open; ``fail`` means that nobody decided in time.
+
+    ``seconds_left`` is until its time-out, by the store's clock; ``url`` is where a person finds it.
+    """
+
+    id: str
+    decision: TimeoutPolicy | None = None
+    comment: str | None = None
+    by: str | None = None
+    at: datetime | None = None
+    seconds_left: float | None = None
+    url: str | None = None
+
+
+class ApprovalAnswer(Record):
+    """A decision somebody made in Airflow; ``by`` is the name Airflow knows them by."""
+
+    decision: Decision
+    by: str
+
+
+class AnswerReceipt(Record):
+    """What became of an answer: ``refusal`` is the code of the reason why it does not count, or None."""
+
+    refusal: str | None = None
 
 
 class ChildRequest(Record):

@@ -26,6 +26,8 @@ from operators.execution.journaling import JournalWriter
 from operators.execution.mapping import Host, MapRun
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
+    ApprovalRequest,
+    ApprovalState,
     ChildRequest,
     ChildState,
     Emission,
@@ -92,6 +94,9 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
                 ) from None
         return known[provider]
 
+    async def approval(key: StepKey, request: ApprovalRequest) -> ApprovalState:
+        return await patiently(lambda: store.ask_approval(key.execution_id, key.step_id, request), clock or Clock())
+
     async def start_child(request: ChildRequest) -> ChildState:
         return await patiently(partial(store.start_child, execution_id, request), clock or Clock())
 
@@ -108,7 +113,9 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
         except RejectedError:
             raise StepFailedError("event_refused", "the control plane refused the event", retryable=False) from None
 
-    return StepServices(credentials=credential, start_child=start_child, cancel_child=cancel_child, emit=emit)
+    return StepServices(
+        credentials=credential, approvals=approval, start_child=start_child, cancel_child=cancel_child, emit=emit
+    )
 
 
 async def run_unit(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from operators.execution.records import (
+    AnswerReceipt,
+    ApprovalAnswer,
+    ApprovalRequest,
+    ApprovalState,
     ChildRequest,
     ChildState,
     Emission,
@@ -96,8 +100,20 @@ class ExecutionStore(Protocol):
     async def watch(self, execution_id: str, awaited: str | None) -> News:
         """Return when there is news for a waiting step of the execution, or after a while without.
 
-        :param awaited: Id of what is waited for besides the execution's end.
+        :param awaited: Id of what is waited for besides the execution's end: another execution, or an approval.
         """
+        ...
+
+    async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:
+        """Ask people for a decision, if that has not been done yet, and answer how it stands. A time-out that has
+        passed decides by its policy.
+
+        :raises StaleLeaseError: The execution has ended, or the epoch is an older one.
+        """
+        ...
+
+    async def answer_approval(self, execution_id: str, step_id: str, answer: ApprovalAnswer) -> AnswerReceipt:
+        """Hand in an answer that was given in Airflow. The first answer counts, the same one again is harmless."""
         ...
 
     async def start_child(self, execution_id: str, request: ChildRequest) -> ChildState:

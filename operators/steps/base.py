@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from pydantic import JsonValue
 
 from compiler.plan import Step
-from operators.execution.records import ChildRequest, ChildState, ModelCredential, Usage, WebhookAnswer
+from operators.execution.records import (
+    ApprovalRequest,
+    ApprovalState,
+    ChildRequest,
+    ChildState,
+    ModelCredential,
+    Usage,
+    WebhookAnswer,
+)
 
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
@@ -55,6 +63,17 @@ class Credentials(Protocol):
         ...
 
 
+class Approvals(Protocol):
+    """Asks people for decisions."""
+
+    async def __call__(self, key: StepKey, request: ApprovalRequest) -> ApprovalState:
+        """Ask, if that has not been done yet, and answer how it stands.
+
+        :raises StepFailedError: There is nobody to ask.
+        """
+        ...
+
+
 StartChild = Callable[[ChildRequest], Awaitable[ChildState]]
 CancelChild = Callable[[str], Awaitable[None]]
 
@@ -83,6 +102,7 @@ class StepServices:
     """What calls may use beyond their request.
 
     :param credentials: Keys of model providers.
+    :param approvals: Decisions of people; None where there are none.
     :param start_child: Starts an execution of another workflow, once a key.
     :param cancel_child: Cancels one by its id.
     :param emit: Raises events; None where there is nobody to tell.
@@ -92,6 +112,7 @@ class StepServices:
     """
 
     credentials: Credentials
+    approvals: Approvals | None = None
     start_child: StartChild = _no_child
     cancel_child: CancelChild = _no_cancel
     emit: EventEmitter | None = None
@@ -149,11 +170,13 @@ class Wake:
 
     :param until: When to look again at the latest; None: only when there is news.
     :param awaited: Id of the thing that is waited for, e.g. a child execution; see ``ExecutionStore.watch``.
+    :param link: Where a person finds what is waited for.
     :param since: When the attempt began, if that is not when the step did; its time-out counts from there.
     """
 
     until: datetime | None = None
     awaited: str | None = None
+    link: str | None = None
     since: datetime | None = None
 
 
@@ -195,6 +218,18 @@ class WaitingHandler(Protocol):
 
     async def abandon(self, request: Any, services: StepServices, waiting: Waiting) -> None:
         """Take back what was begun: nobody waits for it any more. Harmless where nothing was."""
+        ...
+
+
+@runtime_checkable
+class JudgingHandler(Protocol):
+    """A step type whose answer from outside decides whether the step fails; a stub's answer is judged alike."""
+
+    def judge(self, request: Any, result: StepResult) -> StepResult:
+        """Return the result as it is.
+
+        :raises StepFailedError: It means a failure.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operators.steps.ai_inference import AiInference
+from operators.steps.approval import Approval
 from operators.steps.base import Handler, WaitingHandler
 from operators.steps.code import Code
 from operators.steps.conditional import Conditional
@@ -16,6 +17,7 @@ from operators.steps.workflow import WorkflowStep
 
 HANDLERS: dict[str, Handler | WaitingHandler] = {
     "ai_inference": AiInference(),
+    "approval": Approval(),
     "code": Code(),
     "conditional": Conditional(),
     "emit_event": EmitEvent(),

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from compiler.plan import Plan, Unit
+    from operators.execution.http import HttpStore
     from operators.execution.records import StepRecord
     from operators.execution.runner import UnitOutcome
+    from operators.steps.base import Wake
 
 __all__ = ["PlanFile", "SegmentOperator"]
 
@@ -116,6 +118,7 @@ class SegmentOperator(BaseOperator):
         self._become_cancellable()
         dag_run = context["dag_run"]
         async with HttpStore(runtime_settings()) as store:
+            await self._prepare(store)
             services = store_services(store, dag_run.run_id)
             try:
                 outcome = await run_unit(
@@ -137,6 +140,9 @@ class SegmentOperator(BaseOperator):
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")
         return outcome
+
+    async def _prepare(self, store: HttpStore) -> None:
+        """Do what must be done before the unit is looked at; subclasses may need it."""
 
     def _unit(self, plan: Plan) -> Unit:
         for unit in plan.units:
@@ -164,11 +170,7 @@ class SegmentOperator(BaseOperator):
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
         if outcome.wake is not None:
-            until = outcome.wake.until
-            trigger = StepTrigger(
-                outcome.execution_id, outcome.wake.awaited, None if until is None else until.timestamp()
-            )
-            self.defer(trigger=trigger, method_name="resume")
+            self._park(outcome.execution_id, outcome.wake)
         # Airflow's rule ``one_done`` does not count skipped tasks: were all of them skipped, it would never start.
         if outcome.kind == "skipped" and not self._feeds_any:
             raise AirflowSkipException("every step of this unit was skipped")
@@ -178,6 +180,14 @@ class SegmentOperator(BaseOperator):
         if outcome.kind == "failed" or (outcome.kind == "ended" and outcome.status != "success"):
             failures = ", ".join(f"step {step_id} ({code})" for step_id, code in outcome.failures)
             raise AirflowFailException(f"the execution {_ended(outcome)}" + (f": {failures}" if failures else ""))
+
+    def _park(self, execution_id: str, wake: Wake) -> None:
+        """Give the worker back until the unit's step is worth another look.
+
+        :raises TaskDeferred: Always.
+        """
+        until = None if wake.until is None else wake.until.timestamp()
+        self.defer(trigger=StepTrigger(execution_id, wake.awaited, until), method_name="resume")
 
 
 def _ended(outcome: UnitOutcome) -> str:

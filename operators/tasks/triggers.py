@@ -1,4 +1,4 @@
-"""The Airflow trigger that waits for a parked unit, so that no worker does."""
+"""The Airflow triggers that wait for a parked unit, so that no worker does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -38,14 +39,16 @@ class StepTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
         left = None if self.until is None else max(0.0, self.until - time.time())
+        event: dict[str, Any] | None = None
         try:
             async with asyncio.timeout(left):
-                await self._news()
+                event = await self._news()
         except TimeoutError:
             pass
-        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # untyped in Airflow
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow
 
-    async def _news(self) -> None:
+    async def _news(self) -> dict[str, Any] | None:
+        """Return when there is news; what is returned goes to the operator."""
         from operators.execution.http import HttpStore
         from operators.execution.store import RejectedError, StoreError
         from operators.settings import runtime_settings
@@ -55,9 +58,44 @@ class StepTrigger(BaseTrigger):
                 try:
                     news = await store.watch(self.execution_id, self.awaited)
                 except RejectedError:
-                    return  # The operator will hear the same, and say it.
+                    return None  # The operator will hear the same, and say it.
                 except StoreError:
                     await asyncio.sleep(AWAY_SECONDS)
                 else:
                     if news.halted or news.done:
-                        return
+                        return None
+
+
+class ApprovalTrigger(StepTrigger):
+    """Fires too when the approval was answered in Airflow before the task was parked.
+
+    Its event is then what Airflow's API makes of an answer that comes later; that one wakes the task without a trigger.
+
+    :param task_instance_id: Whose required action it is.
+    """
+
+    def __init__(
+        self, execution_id: str, awaited: str | None = None, until: float | None = None, task_instance_id: str = ""
+    ) -> None:
+        super().__init__(execution_id, awaited, until)
+        self.task_instance_id = task_instance_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of the trigger."""
+        _, arguments = super().serialize()
+        return "operators.tasks.triggers.ApprovalTrigger", {**arguments, "task_instance_id": self.task_instance_id}
+
+    async def _news(self) -> dict[str, Any] | None:
+        # In a thread, because Airflow's call is a blocking one.
+        event = await asyncio.to_thread(self._early_answer)
+        return event if event is not None else await super()._news()
+
+    def _early_answer(self) -> dict[str, Any] | None:
+        from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
+
+        detail = get_hitl_detail_content_detail(ti_id=UUID(self.task_instance_id))
+        user = detail.responded_by_user
+        if not detail.response_received or user is None:
+            return None
+        chosen = list(detail.chosen_options or ())
+        return {"chosen_options": chosen, "responded_by_user": {"id": user.id, "name": user.name}}

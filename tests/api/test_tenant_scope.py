@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import api
 from api.adoption.repository import AdoptedRunRepository
+from api.approvals.repository import ApprovalRepository
 from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
 from api.inputs.repository import InputRepository
@@ -22,12 +23,13 @@ from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
 from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
-from operators.execution.records import StepRecord
+from operators.execution.records import ApprovalRequest, StepRecord
 from tests.api.control_plane import ControlPlane
 
 pytestmark = pytest.mark.platform
 
 EXECUTION = UUID("01990000-0000-7000-8000-000000000001")
+APPROVAL = UUID("01990000-0000-7000-8000-000000000003")
 AGENT = UUID("01990000-0000-7000-8000-000000000002")
 
 
@@ -71,6 +73,14 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     )
     record = StepRecord(id="step", status="success", output=slug)
     await JournalRepository(session, organization_id, EXECUTION).write(0, [record], replace=True)
+    await session.execute(
+        text(
+            "INSERT INTO approvals (organization_id, id, execution_id, epoch, step_id, title, assignees, on_timeout,"
+            " due_at) SELECT :org, :approval, :execution, 0, 'waiting', to_json(CAST(:slug AS text)), '[]', 'reject',"
+            " now() + interval '1 hour'"
+        ),
+        values | {"approval": APPROVAL},
+    )
     return organization_id
 
 
@@ -121,6 +131,13 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         assert (await journal.records())["step"].output == "ours"
         leases = LeaseRepository(session, ours, EXECUTION)
         assert await leases.active_units(besides="") == ["unit"]
+        approvals = ApprovalRepository(session, ours)
+        (listed,) = await approvals.page(status="pending", execution_id=None, step_id=None, before=None, limit=9)
+        found = await approvals.find(APPROVAL)
+        assert found is not None
+        assert listed.row.title == found.row.title == "ours"
+        assert await approvals.of_steps(EXECUTION) == {"waiting": APPROVAL}
+        assert await approvals.current(EXECUTION, 0, "waiting") == APPROVAL
 
 
 async def test_another_organisations_file_is_not_there(control_plane: ControlPlane, ours: UUID) -> None:
@@ -192,6 +209,25 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         assert await executions.withdraw(EXECUTION) == 0
         assert await rows_of(session, "theirs") == before
         assert mine.keys() == before.keys()
+
+
+async def test_decisions_leave_the_others_approvals_alone(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.transaction() as session:
+        approvals = ApprovalRepository(session, ours)
+        # Each has an overdue approval besides the one of the same id.
+        await session.execute(
+            text(
+                "INSERT INTO approvals (organization_id, execution_id, epoch, step_id, title, assignees, on_timeout,"
+                " due_at) SELECT organization_id, execution_id, 0, 'late', title, '[]', 'reject', now() FROM approvals"
+            )
+        )
+        before = await rows_of(session, "theirs")
+        assert await approvals.decide(APPROVAL, decision="approve", comment=None, by="x", via="api")
+        assert len(await approvals.settle_overdue()) == 1
+        assert await approvals.ask(EXECUTION, "waiting", ApprovalRequest(epoch=0, title="x")) == APPROVAL
+        await approvals.supersede(EXECUTION, ["waiting"])
+        assert await approvals.ask(EXECUTION, "waiting", ApprovalRequest(epoch=0, title="x")) != APPROVAL
+        assert await rows_of(session, "theirs") == before
 
 
 async def test_every_key_of_a_tenants_table_begins_with_the_organisation(control_plane: ControlPlane) -> None:

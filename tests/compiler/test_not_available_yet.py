@@ -24,7 +24,6 @@ UNAVAILABLE_TYPES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("agent", {"model": "m", "instructions": "i", "prompt": "p", "tools": [{"integration": "i", "action": "a"}]}, {}),
     ("integration", {"integration": "crm", "action": "find", "input": {}}, {}),
     ("retrieve", {"collection": "docs", "query": "{{ input.q }}", "top_k": 3}, {}),
-    ("approval", {"title": "Ok?", "timeout": "1d", "routes": {"approve": "b"}}, {}),
 ]
 
 

@@ -60,8 +60,9 @@ def test_it_covers_the_format() -> None:
     }
     assert {step.join for step in steps} == {"all", "any"}
     assert {step.on_error for step in steps} == {"fail", "continue", "goto"}
-    routes = {"route"} if STEP_TYPES["approval"].available else set()
-    assert {edge.kind for step in steps for edge in step.edges} == {"next", "then", "default", "goto"} | routes
+    assert {edge.kind for step in steps for edge in step.edges} == {
+        "next", "then", "default", "approve", "reject", "goto",
+    }  # fmt: skip
     assert any(step.retry.attempts > 1 for step in steps)
     assert any("jsonpath" in step.config for step in steps)
     assert any(step.config.get("schema_inferred") for step in steps)

@@ -13,7 +13,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from operators.execution.memory import InMemoryStore
-from operators.execution.records import ChildRequest, Emission, Finish, Journaling, LeaseRequest, News, Record, Settling
+from operators.execution.records import (
+    ApprovalAnswer,
+    ApprovalRequest,
+    ChildRequest,
+    Emission,
+    Finish,
+    Journaling,
+    LeaseRequest,
+    News,
+    Record,
+    Settling,
+)
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 
 TOKEN = "runtime-token"
@@ -37,6 +48,12 @@ class RuntimeApi:
                 Route(f"{execution}/settle", self._route(Settling, store.settle), methods=["POST"]),
                 Route(f"{execution}/finish", self._route(Finish, store.finish), methods=["POST"]),
                 Route(f"{execution}/watch", self._watch),
+                Route(f"{execution}/approvals/{{step}}", self._of_step(ApprovalRequest, "ask"), methods=["PUT"]),
+                Route(
+                    f"{execution}/approvals/{{step}}/decision",
+                    self._of_step(ApprovalAnswer, "answer"),
+                    methods=["POST"],
+                ),
                 Route(f"{execution}/children", self._route(ChildRequest, store.start_child), methods=["POST"]),
                 Route(f"{execution}/children/{{child}}", self._cancel_child, methods=["DELETE"]),
                 Route(f"{execution}/events", self._route(Emission, store.emit_event), methods=["POST"]),
@@ -52,6 +69,20 @@ class RuntimeApi:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             body = model.model_validate_json(await request.body())
+            return await self._answer(request, body, call)
+
+        return endpoint
+
+    def _of_step(self, model: type[Any], action: str) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            body = model.model_validate_json(await request.body())
+
+            async def call(execution_id: str, _: Any) -> Record:
+                step_id = request.path_params["step"]
+                if action == "ask":
+                    return await self.store.ask_approval(execution_id, step_id, body)
+                return await self.store.answer_approval(execution_id, step_id, body)
+
             return await self._answer(request, body, call)
 
         return endpoint

@@ -53,6 +53,7 @@ class HttpWorld:
 
     async def pass_time(self, seconds: float) -> None:
         await self._execute("UPDATE leases SET expires_at = expires_at - :age * interval '1 s'", age=seconds)
+        await self._execute("UPDATE approvals SET due_at = due_at - :age * interval '1 s'", age=seconds)
 
     async def _execute(self, statement: str, **values: object) -> None:
         async with self.plane.database.transaction() as session:

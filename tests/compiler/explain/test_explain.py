@@ -70,6 +70,14 @@ def test_a_step_reached_by_both_branches_is_on_neither() -> None:
     assert beside(explained(source))["more"] == ("both",)
 
 
+def test_routes_are_named_by_their_decision() -> None:
+    config = {"title": "Pay?", "routes": {"approve": "yes", "reject": "no"}}
+    source = workflow({"id": "ask", "type": "approval", "config": config}, transform("yes"), transform("no"))
+    explanation = explained(source)
+    assert {"approve -> yes", "reject -> no"} <= {line.strip(" -") for line in as_text(explanation).splitlines()}
+    assert '-- "approve" -->' in as_mermaid(explanation)
+
+
 def test_unfused_each_step_is_an_airflow_task() -> None:
     source = workflow(transform("a", next=["b"]), transform("b"), transform("z"))
     units = explained(source, fusion="off").units

@@ -10,10 +10,10 @@ FIXED = {"set": {}}
 
 
 def step(step_id: str, *, type: str = "transform", config: dict[str, Any] | None = None, **fields: Any) -> Step:
-    """A step; ``next``, ``goto``, ``then`` and ``default`` name the targets of its edges."""
+    """A step; ``next``, ``goto``, ``then``, ``default``, ``approve`` and ``reject`` name the targets of its edges."""
     edges = [
         Edge(target=target, kind=kind)  # type: ignore[arg-type]
-        for kind in ("next", "then", "default", "goto")
+        for kind in ("next", "then", "default", "approve", "reject", "goto")
         for target in fields.pop(kind, "").split()
     ]
     if any(edge.kind == "goto" for edge in edges):

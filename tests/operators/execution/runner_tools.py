@@ -129,7 +129,7 @@ class Run:
     def __init__(self, plan: Plan, *, input: JsonValue = None, clock: HandClock | None = None) -> None:
         self.plan = plan
         self.clock = clock or HandClock()
-        self.store = InMemoryStore(monotonic=self.clock.monotonic, ttl_seconds=21)
+        self.store = InMemoryStore(monotonic=self.clock.monotonic, now=self.clock.now, ttl_seconds=21)
         self.execution = self.store.accept("run", plan, input=input, started_at=START)
 
     async def unit(self, unit_id: str = "all", *, owner: str = "one", store: Any = None, **fields: Any) -> UnitOutcome:

@@ -11,6 +11,8 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, plan_digest
 from operators.execution.records import (
+    ApprovalAnswer,
+    ApprovalRequest,
     Emission,
     Finish,
     Journaling,
@@ -47,7 +49,7 @@ class World(Protocol):
         ...
 
     async def pass_time(self, seconds: float) -> None:
-        """Let the leases grow older."""
+        """Let the leases and the approvals grow older."""
         ...
 
 
@@ -73,6 +75,10 @@ def settling(grant: LeaseGrant, unit: str = "all") -> Settling:
 
 def finish(grant: LeaseGrant, status: Any = "success", unit: str = "all", **fields: Any) -> Finish:
     return Finish(unit=unit, token=grant.token, status=status, **fields)
+
+
+def question(**fields: Any) -> ApprovalRequest:
+    return ApprovalRequest(**{"epoch": 0, "title": "Pay?", **fields})
 
 
 class StoreContract:
@@ -233,6 +239,93 @@ class StoreContract:
     async def test_an_unknown_execution_cannot_be_watched(self, world: World) -> None:
         with pytest.raises(RejectedError):
             await world.store.watch("0" * 8 + "-0000-7000-8000-" + "0" * 12, None)
+
+    async def asked(self, world: World, **fields: Any) -> tuple[str, str]:
+        """Ask for step ``a``; return the ids of execution and approval."""
+        execution_id = await world.accept(PLAN)
+        await world.store.lease(execution_id, request())
+        return execution_id, (await world.store.ask_approval(execution_id, "a", question(**fields))).id
+
+    async def test_asking_twice_asks_once(self, world: World) -> None:
+        execution_id, approval_id = await self.asked(world)
+        state = await world.store.ask_approval(execution_id, "a", question())
+        assert (state.id, state.decision, state.seconds_left) == (approval_id, None, None)
+        assert (await world.store.ask_approval(execution_id, "b", question())).id != approval_id
+
+    async def test_who_watches_hears_of_a_decision(self, world: World) -> None:
+        execution_id, approval_id = await self.asked(world)
+        watch = asyncio.create_task(world.store.watch(execution_id, approval_id))
+        receipt = await world.store.answer_approval(execution_id, "a", ApprovalAnswer(decision="reject", by="ann"))
+        assert receipt.refusal is None
+        assert await asyncio.wait_for(watch, 15) == News(done=True)
+        state = await world.store.ask_approval(execution_id, "a", question())
+        assert (state.id, state.decision, state.comment, state.by) == (approval_id, "reject", None, "ann")
+        assert state.at is not None
+
+    async def test_the_first_answer_counts(self, world: World) -> None:
+        execution_id, _ = await self.asked(world)
+        first = ApprovalAnswer(decision="approve", by="ann")
+        for answer, refusal in (
+            (first, None),
+            (first, None),
+            (ApprovalAnswer(decision="reject", by="ann"), "already_decided"),
+            (ApprovalAnswer(decision="approve", by="bob"), "already_decided"),
+        ):
+            assert (await world.store.answer_approval(execution_id, "a", answer)).refusal == refusal
+        state = await world.store.ask_approval(execution_id, "a", question())
+        assert (state.decision, state.by) == ("approve", "ann")
+
+    async def test_an_answer_of_somebody_else(self, world: World) -> None:
+        execution_id, _ = await self.asked(world, assignees=["Ünal", "bob"])
+        other = ApprovalAnswer(decision="approve", by="ann")
+        assert (await world.store.answer_approval(execution_id, "a", other)).refusal == "not_assignee"
+        assert (await world.store.ask_approval(execution_id, "a", question())).decision is None
+        one = ApprovalAnswer(decision="approve", by="Ünal")
+        assert (await world.store.answer_approval(execution_id, "a", one)).refusal is None
+
+    @pytest.mark.parametrize("policy", ["approve", "reject", "fail"])
+    async def test_the_time_out_decides(self, world: World, policy: Any) -> None:
+        execution_id, approval_id = await self.asked(world, timeout_seconds=60, on_timeout=policy)
+        state = await world.store.ask_approval(execution_id, "a", question())
+        assert state.seconds_left is not None
+        assert 50 < state.seconds_left <= 60
+        await world.pass_time(61)
+        assert await world.store.watch(execution_id, approval_id) == News(done=True)
+        late = ApprovalAnswer(decision="approve", by="ann")
+        assert (await world.store.answer_approval(execution_id, "a", late)).refusal == "already_decided"
+        state = await world.store.ask_approval(execution_id, "a", question())
+        assert (state.decision, state.by, state.seconds_left) == (policy, "timeout", 0)
+
+    async def test_an_answer_to_nothing(self, world: World) -> None:
+        execution_id, _ = await self.asked(world)
+        answer = ApprovalAnswer(decision="approve", by="ann")
+        assert (await world.store.answer_approval(execution_id, "b", answer)).refusal == "approval_withdrawn"
+
+    async def test_an_answer_that_nobody_waits_for(self, world: World) -> None:
+        execution_id, _ = await self.asked(world)
+        grant = await world.store.lease(execution_id, request())
+        failed = record(status="failed", error=StepError(code="timeout", message="m"))
+        await world.store.journal(execution_id, entry(grant, failed))
+        answer = ApprovalAnswer(decision="approve", by="ann")
+        assert (await world.store.answer_approval(execution_id, "a", answer)).refusal == "approval_withdrawn"
+
+    async def test_a_step_that_runs_again_is_asked_anew(self, world: World) -> None:
+        execution_id, approval_id = await self.asked(world)
+        await world.store.answer_approval(execution_id, "a", ApprovalAnswer(decision="reject", by="ann"))
+        grant = await world.store.lease(execution_id, request())
+        failed = record(status="failed", error=StepError(code="approval_rejected", message="m"))
+        await world.store.journal(execution_id, entry(grant, failed, halt=True))
+        await world.store.finish(execution_id, finish(grant, "failed"))
+        with pytest.raises(StaleLeaseError):
+            await world.store.ask_approval(execution_id, "a", question())
+        grant = await world.store.lease(execution_id, request(clear_number=1))
+        state = await world.store.ask_approval(execution_id, "a", question(epoch=grant.epoch))
+        assert (state.decision, state.id == approval_id) == (None, False)
+
+    async def test_asking_in_another_epoch(self, world: World) -> None:
+        execution_id, _ = await self.asked(world)
+        with pytest.raises(StaleLeaseError):
+            await world.store.ask_approval(execution_id, "a", question(epoch=7))
 
     async def test_settle_frees_the_unit_and_names_the_others_at_work(self, world: World) -> None:
         execution_id = await world.accept(PLAN)

@@ -18,11 +18,13 @@ pytestmark = pytest.mark.unit
 
 
 def records(**statuses: Any) -> dict[str, StepRecord]:
-    """A journal: status by step, or ``->target`` for a conditional that chose."""
+    """A journal: status by step, or ``->target`` for a conditional that chose, or the decision of an approval."""
     journal = {}
     for step_id, status in statuses.items():
         if status.startswith("->"):
             journal[step_id] = StepRecord(id=step_id, status="success", output={"branch": status[2:] or None})
+        elif status in ("approve", "reject"):
+            journal[step_id] = StepRecord(id=step_id, status="success", output={"decision": status})
         else:
             journal[step_id] = StepRecord(id=step_id, status=status)
     return journal
@@ -89,6 +91,23 @@ CASES: list[tuple[str, list[Step], dict[str, str], str]] = [
         [step("a", next="x"), step("b", next="x"), step("x", join="any")],
         {"a": "skipped", "b": "skipped"},
         "skip",
+    ),
+    ("approved: its route", [step("a", approve="x", reject="y"), step("x"), step("y")], {"a": "approve"}, "run"),
+    ("approved: not the other", [step("a", approve="y", reject="x"), step("x"), step("y")], {"a": "approve"}, "skip"),
+    ("rejected: its route", [step("a", approve="y", reject="x"), step("x"), step("y")], {"a": "reject"}, "run"),
+    ("rejected without a route for it", [step("a", approve="x"), step("x")], {"a": "reject"}, "skip"),
+    ("both routes to one target", [step("a", approve="x", reject="x"), step("x")], {"a": "reject"}, "run"),
+    (
+        "both routes to one target that joins any",
+        [step("a", approve="x", reject="x"), step("x", join="any")],
+        {"a": "reject"},
+        "run",
+    ),
+    (
+        "an approval's next is for either decision",
+        [step("a", next="x", approve="y"), step("x"), step("y")],
+        {"a": "reject"},
+        "run",
     ),
     ("then and default to one target", [step("a", then="x", default="x"), step("x")], {"a": "->x"}, "run"),
 ]
@@ -159,7 +178,7 @@ def plans(draw: st.DrawFn) -> Plan:
     for index in range(count):
         later = [f"s{other}" for other in range(index + 1, count)]
         targets = draw(st.lists(st.sampled_from(later), unique=True, max_size=3)) if later else []
-        kinds = [draw(st.sampled_from(["next", "then", "goto"])) for _ in targets]
+        kinds = [draw(st.sampled_from(["next", "then", "approve", "reject", "goto"])) for _ in targets]
         if kinds.count("goto") > 1:
             kinds = ["next" if kind == "goto" else kind for kind in kinds]
         edges = {kind: " ".join(t for t, k in zip(targets, kinds, strict=True) if k == kind) for kind in set(kinds)}
@@ -179,7 +198,7 @@ def test_progress_agrees_with_the_verdicts(plan: Plan, seed: int) -> None:
     ready, announced = list(first.ready), set(first.ready)
     while ready:
         step_id = ready.pop(chance.randrange(len(ready)))
-        output = {"branch": chance.choice([*flow.steps, None])}
+        output = {"branch": chance.choice([*flow.steps, None]), "decision": chance.choice(["approve", "reject"])}
         failed = chance.random() < 0.4
         record = StepRecord(
             id=step_id,

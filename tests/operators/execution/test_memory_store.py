@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pydantic import JsonValue
 
 from compiler.plan import Plan
 from operators.execution.memory import InMemoryStore
+from tests.operators.execution.runner_tools import START
 from tests.operators.execution.store_contract import StoreContract
 
 pytestmark = pytest.mark.unit
@@ -17,7 +20,7 @@ class MemoryWorld:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.store = InMemoryStore(monotonic=lambda: self.seconds)
+        self.store = InMemoryStore(monotonic=lambda: self.seconds, now=lambda: START + timedelta(seconds=self.seconds))
         self._count = 0
 
     async def accept(self, plan: Plan, *, input: JsonValue = None) -> str:

@@ -1,0 +1,51 @@
+"""``/api/v1/approvals``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+
+from api.approvals.repository import Status
+from api.approvals.schemas import ApprovalList, ApprovalView, DecisionCreate
+from api.approvals.service import ApprovalService, parse_approval_id
+from api.auth import CallerDep, SettingsDep
+from api.database import Transaction
+from api.edge import EdgeRoute
+
+router = APIRouter(prefix="/api/v1/approvals", tags=["approvals"], route_class=EdgeRoute)
+
+
+def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ApprovalService:
+    return ApprovalService(session, caller.organization_id, settings)
+
+
+Service = Annotated[ApprovalService, Depends(_service)]
+
+
+@router.get("")
+async def list_approvals(
+    service: Service,
+    status: Status | None = None,
+    execution_id: UUID | None = None,
+    step_id: str | None = None,
+    before: Annotated[UUID | None, Query(description="The `next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> ApprovalList:
+    """Return approvals, the newest first."""
+    return await service.page(status=status, execution_id=execution_id, step_id=step_id, before=before, limit=limit)
+
+
+@router.get("/{approval_id}")
+async def get_approval(approval_id: str, service: Service) -> ApprovalView:
+    """Return an approval."""
+    return await service.show(parse_approval_id(approval_id))
+
+
+@router.post("/{approval_id}/decision")
+async def decide_approval(approval_id: str, body: DecisionCreate, service: Service) -> ApprovalView:
+    """Decide an approval; the first decision counts."""
+    return await service.decide(
+        parse_approval_id(approval_id), decision=body.decision, comment=body.comment, by=body.by, via=body.via
+    )

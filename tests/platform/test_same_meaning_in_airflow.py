@@ -21,6 +21,7 @@ from compiler import compile_workflow
 from operators.execution.bodies import task_id
 from operators.execution.local import LocalResult, run_plan
 from operators.execution.records import ModelCredential, step_view
+from operators.execution.stubs import Stubs
 from tests.stubs.http_server import HttpServer
 from tests.stubs.model_server import ModelServer
 from tests.support import MODEL_KEY, Platform
@@ -58,7 +59,7 @@ def prepared(case: dict[str, Any], fusion: str, servers: Servers) -> dict[str, A
             task["config"]["workflow"] = f"{task['config']['workflow'][:50]}_{fusion}"
         elif task["id"] in stubs and task["type"] == "http_request":
             task["config"]["url"] = servers.web.script(called(workflow, task["id"]), stubs[task["id"]])
-        elif task["id"] in stubs:
+        elif task["id"] in stubs and task["type"] == "ai_inference":
             task["config"]["model"] = f"openai:{called(workflow, task['id'])}"
     return workflow
 
@@ -88,9 +89,32 @@ def script(workflow: dict[str, Any], case: dict[str, Any], servers: Servers) -> 
     for name, stub in stubs_by_task(case).items():
         if types.get(name) == "http_request":
             servers.web.script(called(workflow, name), stub)
-        else:
+        elif types.get(name) == "ai_inference":
             answers = [answer(item) for item in stub] if isinstance(stub, list) else answer(stub)
             servers.models.scripts[called(workflow, name)] = answers
+
+
+def decisions(case: dict[str, Any]) -> dict[str, Any]:
+    """Return what the case's stubs decide in place of people."""
+    types = {task["id"]: task["type"] for task in every_task(case["workflow"]["tasks"])}
+    return {name: stub for name, stub in stubs_by_task(case).items() if types.get(name) == "approval"}
+
+
+def decide(platform: Platform, execution_id: str, left: dict[str, Any]) -> None:
+    """Answer the approvals of an execution as they are asked for, until it ends."""
+
+    def ended() -> bool:
+        execution = platform.http.get(f"/api/v1/executions/{execution_id}").json()
+        for step in execution["steps"]:
+            if step["status"] == "running" and step.get("approval_id") and step["id"] in left:
+                path = f"/api/v1/approvals/{step['approval_id']}/decision"
+                stub = left.pop(step["id"])
+                body = {name: stub[name] for name in ("decision", "comment", "by") if stub.get(name) is not None}
+                answer = platform.http.post(path, json=body)
+                assert answer.is_success, answer.text
+        return execution["status"] not in ("pending", "running")
+
+    platform.until(ended, 120)
 
 
 def in_one_process(
@@ -107,7 +131,14 @@ def in_one_process(
     plan = plans[workflow["id"]]
     assert plan is not None
     script(workflow, case, servers)
-    running = run_plan(plan, input=case["input"], vars=case["vars"], credentials=credential, find_workflow=plans.get)
+    running = run_plan(
+        plan,
+        input=case["input"],
+        vars=case["vars"],
+        credentials=credential,
+        find_workflow=plans.get,
+        stubs=Stubs(decisions(case)),
+    )
     return asyncio.run(running)
 
 
@@ -154,6 +185,9 @@ def results(platform: Platform, session_models: ModelServer, session_web: HttpSe
     there: dict[tuple[str, str], dict[str, Any]] = {}
     for batch in batches(list(workflows), AT_ONCE):
         started = {key: platform.execute(workflows[key]["id"], CORPUS[key[0]]["input"]) for key in batch}
+        for key, execution_id in started.items():
+            if decided := decisions(CORPUS[key[0]]):
+                decide(platform, execution_id, decided)
         there |= {key: platform.wait(execution_id, 300) for key, execution_id in started.items()}
     return {key: Both(here[key], there[key]) for key in workflows}
 

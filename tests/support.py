@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg2
 
 from api.platform.home import Home
 from api.platform.postgres import Cluster
@@ -81,6 +83,38 @@ class Platform:
             if body["status"] not in ("pending", "running"):
                 return body
         raise AssertionError(f"execution {execution_id} did not end: {body}")
+
+    def set_variables(self, values: dict[str, Any]) -> None:
+        """Give the organisation variables; those that are there stay."""
+        connection = psycopg2.connect(self.cluster.url("agent_factory"))
+        try:
+            with connection, connection.cursor() as cursor:
+                for name, value in values.items():
+                    cursor.execute(
+                        "INSERT INTO variables (organization_id, name, value) SELECT id, %s, %s FROM organizations "
+                        "ON CONFLICT DO NOTHING",
+                        (name, json.dumps(value)),
+                    )
+        finally:
+            connection.close()
+
+    def decide(self, execution_id: str, left: dict[str, Any]) -> None:
+        """Answer the approvals of an execution as they are asked for, until it ends.
+
+        :param left: Step -> ``{decision, comment?, by?}``.
+        """
+
+        def ended() -> bool:
+            execution = self.http.get(f"/api/v1/executions/{execution_id}").json()
+            for step in execution["steps"]:
+                if step["status"] == "running" and step["approval_id"] and step["id"] in left:
+                    decided = left.pop(step["id"])
+                    body = {name: value for name, value in decided.items() if value is not None and name != "at"}
+                    answer = self.http.post(f"/api/v1/approvals/{step['approval_id']}/decision", json=body)
+                    assert answer.is_success, answer.text
+            return execution["status"] not in ("pending", "running")
+
+        self.until(ended, 120)
 
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until something is true that no event tells."""

@@ -29,6 +29,9 @@ from operators.steps.base import (
 )
 from operators.steps.registry import HANDLERS
 
+MAX_OUTPUT_BYTES = 10_000_000
+"""The runtime API takes three times as much in one call."""
+
 
 def backoff(retry: Retry, failed_attempts: int) -> float:
     """Return the wait after the n-th failed attempt, in seconds; there is no jitter."""
@@ -162,18 +165,25 @@ class StepRun:
 
 
 def _check_storable(result: StepResult) -> None:
-    """Refuse an output that no journal can keep: halves of surrogate pairs, infinity.
+    """Refuse an output that no journal can keep: halves of surrogate pairs, infinity, more bytes than it takes.
 
     :raises StepFailedError: It is such an output.
     """
     try:
-        orjson.loads(to_json(result.output, inf_nan_mode="constants"))
+        data = to_json(result.output, inf_nan_mode="constants")
+        orjson.loads(data)
     except ValueError:
         raise StepFailedError(
             "invalid_output",
             "an output must be JSON in UTF-8; got text or a number that is none",
             retryable=False,
         ) from None
+    if len(data) > MAX_OUTPUT_BYTES:
+        raise StepFailedError(
+            "output_too_large",
+            f"an output must have at most {MAX_OUTPUT_BYTES:,} bytes of JSON; got {len(data):,}. Pass on less",
+            retryable=False,
+        )
 
 
 def _utf8(text: str) -> str:

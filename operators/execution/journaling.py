@@ -10,6 +10,9 @@ from operators.execution.patience import patiently
 from operators.execution.records import ExecutionState, Journaling, StepRecord
 from operators.execution.store import ExecutionStore
 
+MAX_CALL_BYTES = 20_000_000
+"""Of records in one call; one alone has at most an output of 10 MB, twice where it is also an answer."""
+
 
 class JournalWriter:
     """The journal of one unit.
@@ -46,8 +49,8 @@ class JournalWriter:
         self._pending.extend(records)
         self._halt = self._halt or halt
         async with self._lock:
-            # Empty where a writer before this one took the records along.
-            if self._pending:
+            # Empty where a writer before this one took the records along; not yet where they are large.
+            while self._pending:
                 await self._flush()
 
     async def announce(self) -> None:
@@ -56,7 +59,8 @@ class JournalWriter:
             await self._flush()
 
     async def _flush(self) -> None:
-        batch, self._pending = self._pending, []
+        count = _fitting(self._pending)
+        batch, self._pending = self._pending[:count], self._pending[count:]
         entry = Journaling(unit=self._unit, token=self._token, steps=batch, running=self._running(), halt=self._halt)
         try:
             self.state = await patiently(lambda: self._store.journal(self._execution_id, entry), self._clock)
@@ -64,3 +68,13 @@ class JournalWriter:
             # Whoever waits for the lock with a record of this batch has to find it there.
             self._pending = batch + self._pending
             raise
+
+
+def _fitting(records: list[StepRecord]) -> int:
+    """Return how many of the records go into one call: at least one, and no more than it takes."""
+    size = 0
+    for count, record in enumerate(records if len(records) > 1 else ()):
+        size += len(record.model_dump_json())
+        if size > MAX_CALL_BYTES and count:
+            return count
+    return len(records)

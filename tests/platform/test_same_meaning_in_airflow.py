@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from compiler import compile_workflow
@@ -100,23 +99,6 @@ def decisions(case: dict[str, Any]) -> dict[str, Any]:
     return {name: stub for name, stub in stubs_by_task(case).items() if types.get(name) == "approval"}
 
 
-def decide(platform: Platform, execution_id: str, left: dict[str, Any]) -> None:
-    """Answer the approvals of an execution as they are asked for, until it ends."""
-
-    def ended() -> bool:
-        execution = platform.http.get(f"/api/v1/executions/{execution_id}").json()
-        for step in execution["steps"]:
-            if step["status"] == "running" and step.get("approval_id") and step["id"] in left:
-                path = f"/api/v1/approvals/{step['approval_id']}/decision"
-                stub = left.pop(step["id"])
-                body = {name: stub[name] for name in ("decision", "comment", "by") if stub.get(name) is not None}
-                answer = platform.http.post(path, json=body)
-                assert answer.is_success, answer.text
-        return execution["status"] not in ("pending", "running")
-
-    platform.until(ended, 120)
-
-
 def in_one_process(
     workflow: dict[str, Any], others: list[dict[str, Any]], case: dict[str, Any], servers: Servers
 ) -> LocalResult:
@@ -147,18 +129,6 @@ def answer(item: Any) -> Any:
     return item["text"] if isinstance(item, dict) and set(item) == {"text"} else item
 
 
-def set_variables(platform: Platform, values: dict[str, Any]) -> None:
-    connection = psycopg2.connect(platform.cluster.url("agent_factory"))
-    with connection, connection.cursor() as cursor:
-        for name, value in values.items():
-            cursor.execute(
-                "INSERT INTO variables (organization_id, name, value) SELECT id, %s, %s FROM organizations "
-                "ON CONFLICT DO NOTHING",
-                (name, json.dumps(value)),
-            )
-    connection.close()
-
-
 @dataclass(frozen=True)
 class Both:
     """How a case ended in one process and in Airflow."""
@@ -179,7 +149,7 @@ def results(platform: Platform, session_models: ModelServer, session_web: HttpSe
         ]
         here[name, fusion] = in_one_process(workflow, others, CORPUS[name], servers)
         script(workflow, CORPUS[name], servers)
-        set_variables(platform, CORPUS[name]["vars"])
+        platform.set_variables(CORPUS[name]["vars"])
         for each in (*others, workflow):
             platform.publish(each)
     there: dict[tuple[str, str], dict[str, Any]] = {}
@@ -187,7 +157,7 @@ def results(platform: Platform, session_models: ModelServer, session_web: HttpSe
         started = {key: platform.execute(workflows[key]["id"], CORPUS[key[0]]["input"]) for key in batch}
         for key, execution_id in started.items():
             if decided := decisions(CORPUS[key[0]]):
-                decide(platform, execution_id, decided)
+                platform.decide(execution_id, decided)
         there |= {key: platform.wait(execution_id, 300) for key, execution_id in started.items()}
     return {key: Both(here[key], there[key]) for key in workflows}
 

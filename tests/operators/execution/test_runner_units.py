@@ -113,6 +113,25 @@ class TestFlowOfAUnit:
         assert sum(calls) == 20
         assert len(calls) < 6
 
+    async def test_large_results_do_not_share_a_call(self, types: Scripted) -> None:
+        names = [f"s{index}" for index in range(6)]
+        run = Run(plan_of(*(scripted(name) for name in names)))
+        types.gate(*names)
+        types.script = {name: lambda _: StepResult("x" * 8_000_000) for name in names}
+        calls: list[int] = []
+        journal = run.store.journal
+
+        async def counted(execution_id: str, entry: Journaling) -> Any:
+            calls.append(sum(len(record.model_dump_json()) for record in entry.steps))
+            return await journal(execution_id, entry)
+
+        run.store.journal = counted  # type: ignore[method-assign]
+        task = asyncio.create_task(run.unit())
+        await types.begun("s5")
+        types.open(*names)
+        assert (await task).kind == "done"
+        assert sum(calls) > 48_000_000 > 20_000_000 > max(calls)
+
     async def test_who_looks_sees_which_steps_run(self, types: Scripted) -> None:
         run = Run(plan_of(scripted("a", next="b"), scripted("b")))
         types.gate("a")
@@ -243,6 +262,11 @@ class TestRetry:
         types.script["a"] = lambda attempt: StepResult(output)
         run = Run(plan_of(scripted("a")))
         assert (await run.unit()).failures == (("a", "invalid_output"),)
+
+    async def test_an_output_larger_than_the_journal_takes(self, types: Scripted) -> None:
+        run = Run(plan_of(scripted("a")))
+        types.script["a"] = lambda _: StepResult(["x" * 5_000_000, "y" * 5_000_000])
+        assert (await run.unit()).failures == (("a", "output_too_large"),)
 
     async def test_a_defect_of_ours_fails_the_step_without_its_text(self, types: Scripted) -> None:
         def script(attempt: int) -> StepResult:

@@ -35,6 +35,11 @@ OPERATORS: dict[UnitKind, tuple[str, str]] = {
 """Kind of a unit -> module and class of the Airflow operator that runs it."""
 
 
+TIMEOUT_GRACE_SECONDS = 60.0
+"""Airflow's time-out of a run is only a net: it ends a run without our code. A deferred task must first get a worker to
+end the execution in good order."""
+
+
 def emit(plan: Plan) -> tuple[dict[str, bytes], str]:
     """Return the artifact's files by name, and the plan's digest."""
     plan_bytes = plan.to_bytes()
@@ -69,6 +74,7 @@ def dag_text(plan: Plan, digest: str) -> str:
         edges=edges,
         schedule=schedule,
         max_active_runs=MAX_ACTIVE_RUNS,
+        timeout_grace=TIMEOUT_GRACE_SECONDS,
     )
 
 

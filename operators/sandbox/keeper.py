@@ -39,6 +39,10 @@ from operators.sandbox.watch import Ended, Watch, memory_of
 WARM = ("base64", "collections", "datetime", "decimal", "functools", "hashlib", "itertools", "math", "random", "re",
         "statistics", "string", "textwrap", "urllib.parse", "uuid")  # fmt: skip
 """Loaded once instead of by each step that uses them."""
+KILOBYTE = 1024
+End = tuple[int, int]
+"""How a process ended: its wait status, and the most memory it had at once, in bytes."""
+NO_END: End = (0, 0)
 
 
 def main(root: str, network: bool, namespaces: bool) -> None:
@@ -101,7 +105,7 @@ class Keeper:
         # Where a step's user cannot go to the library by its path, it can by these.
         self._library = [os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in sys.path]
         self._sees_processes = os.readlink("/proc/self") == str(os.getpid())
-        self._statuses: dict[int, int] = {}
+        self._ends: dict[int, End] = {}
 
     def serve(self) -> None:
         """Answer the worker's requests.
@@ -125,7 +129,7 @@ class Keeper:
 
     def _run(self, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         """Run one step to its end; leave no process and no file of it."""
-        self._statuses.clear()
+        self._ends.clear()
         results, result = os.pipe()
         prints, printed = os.pipe()
         folder = self._folder()
@@ -141,7 +145,7 @@ class Keeper:
             finally:
                 self.end_steps()
             watch.drain()
-            return watch.answer(reason, self._statuses.pop(pid, 0)), bytes(watch.result)
+            return watch.answer(reason, *self._ends.pop(pid, NO_END)), bytes(watch.result)
         finally:
             os.close(results)
             os.close(prints)
@@ -255,10 +259,10 @@ class Keeper:
         """Note which children have ended; tell whether any is left."""
         try:
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
                 if pid == 0:
                     return True
-                self._statuses[pid] = status
+                self._ends[pid] = status, usage.ru_maxrss * KILOBYTE
         except ChildProcessError:
             return False
 

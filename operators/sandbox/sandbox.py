@@ -29,6 +29,8 @@ GRACE_SECONDS = 5.0
 ANSWER_LIMIT = 2_000_000
 TAIL_LIMIT = 1_000
 """Characters of what was printed last, in the message of an error."""
+NEAR_THE_LIMIT = 0.9
+"""Of its memory limit: a process that was killed when it had more than this ran out of memory."""
 
 _logger = logging.getLogger(__name__)
 
@@ -223,7 +225,7 @@ def _outcome(answer: dict[str, Any], result: bytes, job: Job) -> JsonValue:
 
     :raises JobFailedError: There is none.
     """
-    failure = _limit_passed(answer, job) or _written(result) or _ended_early(answer)
+    failure = _limit_passed(answer, job) or _written(result) or _ended_early(answer, job)
     if failure is None:
         return _parsed(result[1:])
     code, message, retryable = failure
@@ -267,7 +269,7 @@ def _written(result: bytes) -> Failure | None:
     return code, message, code == "code_error"
 
 
-def _ended_early(answer: dict[str, Any]) -> Failure | None:
+def _ended_early(answer: dict[str, Any], job: Job) -> Failure | None:
     """Return the failure of a process that ended before its result was whole."""
     exit_code = answer["exit_code"]
     if exit_code == 0:
@@ -277,7 +279,8 @@ def _ended_early(answer: dict[str, Any]) -> Failure | None:
     name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
     if name == "SIGXCPU":
         return "timeout", "the code used more processor time than its `timeout` and `cpu` allow", True
-    if name in ("SIGABRT", "SIGTRAP", "SIGILL") and "out of memory" in answer["tail"]:
+    # Which signal a runtime ends by where it gets no more memory, and whether it can still say so, differs.
+    if "out of memory" in answer["tail"] or answer["peak_memory"] > job.limits.memory_bytes * NEAR_THE_LIMIT:
         return "out_of_memory", "the code must do with its memory limit; it asked for more", False
     return "killed", f"the process was killed by {name}", True
 

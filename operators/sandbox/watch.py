@@ -115,12 +115,16 @@ class Watch:
             while self._read(descriptor):
                 pass
 
-    def answer(self, reason: str, status: int) -> dict[str, Any]:
-        """Return the answer to the worker, without the result."""
+    def answer(self, reason: str, status: int, peak_memory: int) -> dict[str, Any]:
+        """Return the answer to the worker, without the result.
+
+        :param peak_memory: The most that the step's process had at once, in bytes.
+        """
         if reason == "ended" and len(self.result) > RESULT_LIMIT + 1:
             reason = "result_too_large"
         code = os.waitstatus_to_exitcode(status)
-        return {"reason": reason, "exit_code": code, "tail": self._tail.decode("utf-8", "replace")}
+        tail = self._tail.decode("utf-8", "replace")
+        return {"reason": reason, "exit_code": code, "peak_memory": peak_memory, "tail": tail}
 
 
 def memory_of(pid: int) -> int:

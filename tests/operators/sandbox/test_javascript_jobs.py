@@ -57,6 +57,12 @@ async def test_results(sandbox: Sandbox, code: str, output: Any) -> None:
             "the code must do with",
         ),
         (main("const a = []; while (true) a.push(Buffer.alloc(2e7, 1))"), "out_of_memory", "the code must do with"),
+        (
+            # A crash that no words explain, but how much memory it had.
+            main("const a = Buffer.alloc(245 << 20, 1); process.kill(process.pid, 'SIGSEGV'); while (a) {}"),
+            "out_of_memory",
+            "the code must do with",
+        ),
         (main("process.kill(process.pid, 'SIGKILL')"), "killed", "the process was killed by SIGKILL"),
     ],
 )

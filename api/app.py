@@ -28,6 +28,7 @@ from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.runtime.endpoints import router as runtime
 from api.settings import Settings
+from api.upkeep.endpoints import router as upkeep
 from api.webhooks.endpoints import router as webhooks
 from api.workflows.endpoints import router as workflows
 from api.workflows.plans import PlanCache
@@ -40,7 +41,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, approvals, events, workflows, inputs, runs, runtime, forms, releases, webhooks):
+    for router in (health, executions, approvals, events, workflows, inputs, runs, forms, webhooks):
+        app.include_router(router)
+    for router in (runtime, releases, upkeep):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -16,6 +16,9 @@ from operators.settings import EGRESS_ALLOW, SettingsError, egress_policy
 
 USER = "admin"
 BUNDLE = "agent_factory"
+UPKEEP_BUNDLE = "agent_factory_upkeep"
+DAGS = Path(__file__).parents[2] / "dags"
+"""Our own upkeep DAGs."""
 MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 """Environment variable of the control plane -> the provider whose key it holds."""
 LOCAL_SETTINGS = '''"""LocalExecutor forks workers off the scheduler: what that imported, no task need import."""
@@ -33,7 +36,15 @@ if "scheduler" in sys.argv:
 def settings(home: Home, credentials: Credentials, cluster: Cluster) -> dict[str, str]:
     """Return Airflow's settings by section and key, as environment variables."""
     folder = home.path / "airflow"
-    bundles = [{"name": BUNDLE, "classpath": "plugins.bundle.AgentFactoryBundle", "kwargs": {"refresh_interval": 30}}]
+    bundles = [
+        {"name": BUNDLE, "classpath": "plugins.bundle.AgentFactoryBundle", "kwargs": {"refresh_interval": 30}},
+        {
+            "name": UPKEEP_BUNDLE,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            # They change with the product only.
+            "kwargs": {"path": str(DAGS), "refresh_interval": 3600},
+        },
+    ]
     values = {
         ("core", "executor"): "LocalExecutor",
         # Tasks are short and wait little: more at once than this only slows each other down.

@@ -1,0 +1,1 @@
+"""Upkeep: jobs that keep the tables and Airflow in order, called by the DAGs in ``dags/``."""

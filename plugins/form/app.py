@@ -117,14 +117,16 @@ async def send_form(dag_id: str, request: Request, workflow: Workflow, user: Get
         except ControlPlaneError as error:
             raise _away(error) from None
         else:
-            return page(202, title=form["name"], notice="Started.", started=_links(dag_id, started), again="?")
+            return page(202, title=form["name"], notice="Started.", started=_links(dag_id, started, request), again="?")
     return _shown(422, form, fields, user, dag_id, entered=entered, errors=errors, messages=messages)
 
 
-def _links(dag_id: str, started: dict[str, Any]) -> dict[str, str]:
+def _links(dag_id: str, started: dict[str, Any], request: Request) -> dict[str, Any]:
     run_id, url = str(started.get("run_id", "")), str(started.get("url", ""))
     run_url = f"{base_path()}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
-    return {"run_id": run_id, "run_url": run_url, "url": url if url.startswith(("http://", "https://")) else ""}
+    framed = request.headers.get("sec-fetch-dest") == "iframe"
+    url = url if url.startswith(("http://", "https://")) else ""
+    return {"run_id": run_id, "run_url": run_url, "url": url, "framed": framed}
 
 
 async def _entered(request: Request) -> dict[str, str]:

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench chaos schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ format: setup  ## Format the code
 
 bench: setup  ## Measure compile times, and fused against unfused on the running platform
 	@$(BIN)/python -m tests.benchmarks
+
+chaos: setup  ## 200 executions while every part of the platform is killed and frozen at random (CHAOS_SEED repeats a run)
+	@$(BIN)/python -m tests.chaos
 
 schema: setup  ## Write docs/workflow.schema.json anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json

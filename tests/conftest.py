@@ -13,7 +13,7 @@ from api.platform import client
 from api.platform.postgres import Cluster, locate, server_environment
 from tests.stubs.http_server import HttpServer
 from tests.stubs.model_server import ModelServer
-from tests.support import MODEL_KEY, Platform, temporary_home
+from tests.support import MODEL_KEY, Platform, airflow_client, temporary_home
 
 TIERS = {"unit", "platform", "kubernetes", "browser"}
 
@@ -58,17 +58,11 @@ def platform(session_models: ModelServer) -> Iterator[Platform]:
             running.wait_ready(lambda text: print(f"platform: {text}", flush=True))
             state = home.read_state()
             credentials = home.credentials()
-            token = httpx.post(
-                f"{home.airflow_url}/auth/token",
-                json={"username": state["airflow_username"], "password": state["airflow_password"]},
-            ).json()["access_token"]
             with (
                 httpx.Client(
                     base_url=home.api_url, headers={"Authorization": f"Bearer {state['api_token']}"}, timeout=60
                 ) as http,
-                httpx.Client(
-                    base_url=home.airflow_url, headers={"Authorization": f"Bearer {token}"}, timeout=60
-                ) as airflow,
+                airflow_client(home) as airflow,
             ):
                 yield Platform(home, state, http, airflow, locate(home.path, credentials.postgres_password))
         finally:

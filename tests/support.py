@@ -141,3 +141,14 @@ class Platform:
 
         self.until(ended)
         return state
+
+
+@contextmanager
+def airflow_client(home: Home) -> Iterator[httpx.Client]:
+    """A client of a running platform's Airflow, signed in."""
+    state = home.read_state()
+    account = {"username": state["airflow_username"], "password": state["airflow_password"]}
+    token = httpx.post(f"{home.airflow_url}/auth/token", json=account, timeout=60).raise_for_status().json()
+    headers = {"Authorization": f"Bearer {token['access_token']}"}
+    with httpx.Client(base_url=home.airflow_url, headers=headers, timeout=60) as airflow:
+        yield airflow

@@ -112,7 +112,7 @@ class Supervisor:
         migrations = [
             Child(
                 "the control plane's migration", "migrate", [sys.executable, "-m", "api.migrate"],
-                self._api_environment(), self.home.logs / "migrate.log",
+                self.api_environment(), self.home.logs / "migrate.log",
             )
         ]  # fmt: skip
         # Airflow takes 12 s to find that it has nothing to do.
@@ -135,7 +135,8 @@ class Supervisor:
         self.cluster.set_stamp("airflow", airflow_version)
         self.report("progress", "the databases are at the current schema")
 
-    def _api_environment(self) -> dict[str, str]:
+    def api_environment(self) -> dict[str, str]:
+        """Return the environment of the control plane's processes."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         return {
             **kept,
@@ -152,7 +153,7 @@ class Supervisor:
 
     def _api_child(self) -> Child:
         return Child(
-            "the control plane", "api", [sys.executable, "-m", "api"], self._api_environment(),
+            "the control plane", "api", [sys.executable, "-m", "api"], self.api_environment(),
             self.home.logs / "api.log",
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from api.platform import airflow, client
 from api.platform.home import Home
 from api.platform.postgres import Cluster, locate
 from tests.benchmarks import code_steps, compile_speed, fusion
-from tests.support import Platform, temporary_home
+from tests.support import Platform, airflow_client, temporary_home
 
 
 @contextmanager
@@ -28,19 +28,11 @@ def running_platform() -> Iterator[Platform]:
         try:
             running.wait_ready(lambda text: print(f"platform: {text}", flush=True))
             state = home.read_state()
-            token = _airflow_token(home)
-            with _client(home.api_url, state["api_token"]) as http, _client(home.airflow_url, token) as airflow_http:
+            with _client(home.api_url, state["api_token"]) as http, airflow_client(home) as airflow_http:
                 cluster = locate(home.path, home.credentials().postgres_password)
                 yield Platform(home, state, http, airflow_http, cluster)
         finally:
             running.stop()
-
-
-def _airflow_token(home: Home) -> str:
-    state = home.read_state()
-    account = {"username": state["airflow_username"], "password": state["airflow_password"]}
-    response = httpx.post(f"{home.airflow_url}/auth/token", json=account, timeout=60).raise_for_status()
-    return str(response.json()["access_token"])
 
 
 def _client(url: str, token: str) -> httpx.Client:

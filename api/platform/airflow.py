@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from api.platform.celery import Celery, celery
 from api.platform.errors import PlatformError
 from api.platform.home import Credentials, Home, write_private
 from api.platform.postgres import Cluster
@@ -33,7 +34,7 @@ if "scheduler" in sys.argv:
 '''
 
 
-def settings(home: Home, credentials: Credentials, cluster: Cluster) -> dict[str, str]:
+def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Celery | None = None) -> dict[str, str]:
     """Return Airflow's settings by section and key, as environment variables."""
     folder = home.path / "airflow"
     bundles = [
@@ -83,9 +84,16 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster) -> dict[str
         ("scheduler", "task_instance_heartbeat_sec"): "3",
         ("workers", "min_heartbeat_interval"): "3",
         ("scheduler", "catchup_by_default"): "False",
+        # What a dead scheduler had in hand is looked for every 20 s instead of 300.
+        ("scheduler", "orphaned_tasks_check_interval"): "20",
+        # No more tasks are queued than run at once, so a queued one starts at once, or its worker died with it.
+        ("scheduler", "task_queued_timeout"): "60",
+        ("scheduler", "task_queued_timeout_check_interval"): "20",
         ("logging", "base_log_folder"): str(home.logs / "tasks"),
         ("usage_data_collection", "enabled"): "False",
     }
+    if celery is not None:
+        values |= celery.settings(cluster)
     return {f"AIRFLOW__{section}__{key}".upper(): value for (section, key), value in values.items()}
 
 
@@ -94,7 +102,8 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
 
     Nothing of the caller's Airflow and no model key: those reach a step through the control plane only.
 
-    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read; every ``http_request`` would fail.
+    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read: every ``http_request`` would fail. Or the
+        settings of Celery cannot be used.
     """
     try:
         egress_policy(base)
@@ -107,7 +116,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
     }
     return {
         **kept,
-        **settings(home, credentials, cluster),
+        **settings(home, credentials, cluster, celery(base)),
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,

@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from api.platform import airflow
+from api.platform.celery import celery
 from api.platform.children import Child, stop_all
 from api.platform.errors import PlatformError
 from api.platform.home import Home, write_private
@@ -53,6 +54,7 @@ class Supervisor:
         self.report = report
         self.credentials = home.credentials()
         self.cluster = locate(home.path, self.credentials.postgres_password)
+        self.celery = celery(os.environ)
         self.airflow_environment = airflow.environment(home, self.credentials, self.cluster, os.environ)
         self.children: list[Child] = []
         self.began = time.monotonic()
@@ -164,6 +166,8 @@ class Supervisor:
             ("the Airflow DAG processor", "airflow-dag-processor", ["dag-processor"]),
             ("the Airflow triggerer", "airflow-triggerer", ["triggerer", "--skip-serve-logs"]),
         ]
+        workers = self.celery.commands() if self.celery else {}
+        programs += [(f"Airflow's worker {key}", key, arguments) for key, arguments in workers.items()]
         return [
             Child(name, key, airflow.command(*arguments), self.airflow_environment, self.home.logs / f"{key}.log")
             for name, key, arguments in programs

@@ -58,7 +58,8 @@ class Disruptor(threading.Thread):
     def _draw(self) -> tuple[str, str]:
         """Return the next of a shuffled deck, so that even a short run meets every part."""
         if not self._deck:
-            parts = ("task", "task", "worker", "relay", *SUPERVISED)
+            parts = ["task", "task", "worker", "relay", *SUPERVISED]
+            parts += [key for key in self._home.read_state()["children"] if key.startswith("airflow-worker")]
             self._deck = [(part, self._random.choice(("kill", "freeze"))) for part in parts]
             self._random.shuffle(self._deck)
         return self._deck.pop()

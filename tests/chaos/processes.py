@@ -70,12 +70,14 @@ def child_pid(home: Home, key: str) -> int | None:
 def busy_workers(home: Home) -> dict[int, list[int]]:
     """Return the executor's workers that run a task, each with the processes of its task."""
     found: dict[int, list[int]] = {}
-    scheduler = child_pid(home, "airflow-scheduler")
-    for pid in descendants(scheduler) if scheduler is not None else ():
-        with contextlib.suppress(OSError):
-            below = descendants(pid)
-            if below and b"LocalExecutor" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found[pid] = below
+    for key in home.read_state()["children"]:
+        parent = child_pid(home, key) if key == "airflow-scheduler" or key.startswith("airflow-worker") else None
+        for pid in descendants(parent) if parent is not None else ():
+            with contextlib.suppress(OSError):
+                below = descendants(pid)
+                name = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if below and (b"LocalExecutor" in name or b"ForkPoolWorker" in name):
+                    found[pid] = below
     return found
 
 

@@ -17,6 +17,8 @@ from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
 from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
+from api.idempotency.keys import RequestKey
+from api.idempotency.repository import IdempotencyRepository
 from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository, VariableRepository
 from api.relay.repository import OutboxRepository
@@ -81,6 +83,9 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
         ),
         values | {"approval": APPROVAL},
     )
+    keys = IdempotencyRepository(session, organization_id)
+    assert await keys.add(RequestKey("same", "same", slug))
+    await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
     return organization_id
 
 
@@ -196,11 +201,11 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         entry = await session.scalar(text("SELECT id FROM outbox WHERE organization_id = :org"), {"org": ours})
         outbox = OutboxRepository(session, ours)
         assert await outbox.newest_version(AGENT) == (1, "d" * 64)
-        await outbox.postpone(entry, 60, error="later", refused=True)
-        await outbox.bury(entry, "dead")
+        await outbox.postpone(entry, 0, 60, error="later", refused=True)
+        assert await outbox.bury(entry, 0, "dead")
         others = await session.scalar(text("SELECT id FROM outbox WHERE organization_id != :org"), {"org": ours})
         await outbox.done(others)
-        await outbox.bury(others, "dead")
+        assert not await outbox.bury(others, 0, "dead")
         await outbox.done(entry)
         current = await WorkflowRepository(session, ours).current("same")
         assert current is not None

@@ -13,6 +13,8 @@ STEPS = 40
 ENTRIES_BEFORE_AN_OUTAGE = 3
 """So many entries in a row that Airflow fails at are no fault of theirs."""
 LONGEST_RETRY_AFTER_SECONDS = 300.0
+FORGOTTEN_SECONDS = 60.0
+"""Where nobody has tried for so long after it was time to, nobody knows whether it lasted."""
 
 
 def backoff(failures: int, longest: float) -> float:
@@ -56,6 +58,8 @@ class Outage:
         :param tried_seconds: For how long whoever tried has tried before.
         :param at_least: Least delay, in seconds.
         """
+        if self._since is not None and self._clock() - self._until > FORGOTTEN_SECONDS:
+            self.end()
         if self._since is None:
             self._since = self._clock() - tried_seconds
         if self.seconds_left == 0:

@@ -131,6 +131,8 @@ class Relay:
 
     async def _relay(self, entry: Entry) -> None:
         trouble = await (self._stop(entry) if entry.kind == "stop" else self._start(entry))
+        if trouble is not None and trouble.outage is not None:
+            self._look_again_in(trouble.outage.seconds_left)
         if trouble is None:
             async with self._database.transaction() as session:
                 await OutboxRepository(session, entry.organization_id).done(entry.id)
@@ -220,16 +222,17 @@ class Relay:
         return min(entry.age_seconds, lasting) > trouble.limit_seconds
 
     async def _postpone(self, entry: Entry, trouble: _Trouble) -> None:
-        delay, left = (
-            backoff(entry.attempts, LONGEST_DELAY_SECONDS),
-            trouble.outage.seconds_left if trouble.outage else 0,
-        )
+        delay = backoff(entry.attempts, LONGEST_DELAY_SECONDS)
+        left = trouble.outage.seconds_left if trouble.outage else 0.0
         delay = delay + left if trouble.probed_by_others else max(delay, left)
         async with self._database.transaction() as session:
             outbox = OutboxRepository(session, entry.organization_id)
             await outbox.postpone(entry.id, entry.attempts, delay, error=trouble.message, refused=trouble.refused)
-        for seconds in {delay, left}:
-            asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        self._look_again_in(delay)
+
+    def _look_again_in(self, seconds: float) -> None:
+        # A little later, so that what is due then is due.
+        asyncio.get_running_loop().call_later(seconds + 0.01, self._wake.set)
 
     async def _give_up(self, entry: Entry, message: str) -> None:
         """Bury the entry and fail its execution, so that nothing stays pending for ever."""

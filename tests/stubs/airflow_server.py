@@ -36,7 +36,8 @@ class AirflowStub:
     :param states: Run id -> state, of runs that were changed.
     :param away: Status that every request for a DAG or a run answers while it is set.
     :param headers: Of those answers.
-    :param posts: How often a run was asked for: ``made``, ``there already``.
+    :param broken: Ids of runs that answer HTTP 500.
+    :param posts: How often a run was asked for: ``made``, ``there already``, ``broken``.
     :param requests: How many requests for DAGs and runs came.
     """
 
@@ -49,6 +50,7 @@ class AirflowStub:
     states: dict[str, str] = field(default_factory=dict)
     away: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
     posts: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     token: str = "token-0"
@@ -103,6 +105,9 @@ class AirflowStub:
         self._check(request)
         if self.failures:
             raise HTTPException(self.failures.pop(0), "as the test wants it")
+        if body.dag_run_id in self.broken:
+            self.posts["broken"] += 1
+            raise HTTPException(500, "as the test wants it")
         if dag_id not in self.tags:
             raise HTTPException(404, f"DAG with dag_id: '{dag_id}' not found")
         runs = self.runs.setdefault(dag_id, {})

@@ -23,22 +23,29 @@ LATER_SECONDS = 0.05
 
 @dataclass
 class Killing:
-    """Kills relays at requests for runs.
+    """Kills relays at requests for runs: the same requests with the same seed, at each of the moments in turn.
 
     :param kill: Kills the relay of a prefix at once.
-    :param share: Of the requests at which the relay is killed.
     :param slow_seconds: How long an answer may take.
     """
 
     kill: Callable[[str], None]
-    random: random.Random
-    share: float
+    seed: int
+    requests: int
+    count: int
     slow_seconds: float = 0.0
     kills: Counter[str] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        chosen = self.random.sample(range(self.requests), self.count)
+        self._moments = {number: MOMENTS[n % len(MOMENTS)] for n, number in enumerate(chosen)}
+        self._seen = 0
+
     def moment(self) -> str | None:
-        """Return when to kill the relay of a request, if at all."""
-        return self.random.choice(MOMENTS) if self.random.random() < self.share else None
+        """Return when to kill the relay of the next request, if at all."""
+        self._seen += 1
+        return self._moments.get(self._seen - 1)
 
 
 class KillingApp:

@@ -19,7 +19,7 @@ from tests.support import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(3600)]
 
-RUNS = int(os.environ.get("AGENT_FACTORY_SOAK_RUNS", "20"))
+RUNS = int(os.environ.get("AGENT_FACTORY_SOAK_RUNS", "10"))
 KILLS = max(2, RUNS // 50)
 SEED = 20261124
 WORKFLOW = {

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench chaos schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench chaos soak schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -33,11 +33,15 @@ format: setup  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## Measure compile times, and fused against unfused on the running platform
+bench: setup  ## Measure compile times, the relay's look, and fused against unfused on the running platform
 	@$(BIN)/python -m tests.benchmarks
 
 chaos: setup  ## 200 executions while every part of the platform is killed and frozen at random (CHAOS_SEED repeats a run)
 	@$(BIN)/python -m tests.chaos
+
+soak: setup  ## Kill relays at 10,000 starts, and the control plane at 300 starts of real runs (long)
+	@AGENT_FACTORY_SOAK_TRIGGERS=10000 $(BIN)/pytest -q -s tests/api/relay/test_relay_killed.py
+	@AGENT_FACTORY_SOAK_RUNS=300 $(BIN)/pytest -q -s tests/platform/test_relay_restarts.py
 
 schema: setup  ## Write docs/workflow.schema.json anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json

@@ -14,6 +14,7 @@ from api import problems
 from api.adoption.endpoints import router as runs
 from api.approvals.endpoints import router as approvals
 from api.database import Database
+from api.dead_letters.endpoints import router as dead_letters
 from api.edge import RequestIdMiddleware
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
@@ -23,6 +24,7 @@ from api.inputs.endpoints import router as inputs
 from api.notifications import Listener
 from api.organizations.isolation import refuse_strangers
 from api.organizations.repository import OrganizationRepository
+from api.pauses.endpoints import router as pauses
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
@@ -41,9 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    for router in (health, executions, approvals, events, workflows, inputs, runs, forms, webhooks):
-        app.include_router(router)
-    for router in (runtime, releases, upkeep):
+    public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
+    for router in (*public, runtime, releases, upkeep):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

@@ -93,12 +93,10 @@ class EdgeRoute(APIRoute):
         async def handle(request: Request) -> Response:
             edge_request = EdgeRequest(request.scope, request.receive)
             edge_request.limit = getattr(request.app.state.settings, self.limit_setting)
-            try:
-                await edge_request.body()
-                return await handler(edge_request)
-            except Problem as problem:
-                # Before FastAPI's own body reader turns it into a bare 400.
-                return problem.as_response()
+            # Read here, for FastAPI would turn a problem of it into a bare 400. Problems go on to the application's
+            # handler: caught here, they would pass for an answer, and what was written before them be committed.
+            await edge_request.body()
+            return await handler(edge_request)
 
         return handle
 

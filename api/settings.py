@@ -65,6 +65,9 @@ class Settings(DatabaseSettings):
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
     :param relay: Whether the API process also relays accepted executions to Airflow.
+    :param max_running_per_organization: How many executions of an organisation may be at work at a time.
+    :param max_running: How many of all organisations.
+    :param relay_hold_seconds: After how long an entry that a relay took is another's to take, if that relay died.
     :param relay_missing_dag_seconds: How long Airflow may take to show a published DAG before an execution fails.
     :param relay_unreachable_seconds: How long Airflow may be away before waiting executions fail.
     """
@@ -88,10 +91,13 @@ class Settings(DatabaseSettings):
     runtime_max_bytes: Annotated[int, Field(ge=1)] = 32_000_000
     max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
 
+    max_running_per_organization: Annotated[int, Field(ge=1)] | None = None
+    max_running: Annotated[int, Field(ge=1)] | None = None
     relay: bool = True
     relay_in_flight: Annotated[int, Field(ge=1)] = 8
     relay_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     relay_max_refusals: Annotated[int, Field(ge=1)] = 5
+    relay_hold_seconds: Annotated[float, Field(gt=0)] = 120.0
     relay_missing_dag_seconds: Annotated[float, Field(gt=0)] = 600.0
     relay_unreachable_seconds: Annotated[float, Field(gt=0)] = 86_400.0
 

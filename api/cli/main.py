@@ -16,12 +16,13 @@ COMMANDS = {
     "execute": "api.cli.remote",
     "executions": "api.cli.remote",
     "approvals": "api.cli.approvals",
+    "dead-letters": "api.cli.dead_letters",
     "up": "api.cli.platform",
     "down": "api.cli.platform",
     "status": "api.cli.platform",
     "demo": "api.cli.demo",
 }
-"""Subcommand -> module; the module has a click command named ``<subcommand>_command``."""
+"""Subcommand -> module; the module has a click command named ``<subcommand>_command``, with ``_`` for ``-``."""
 
 
 class LazyGroup(click.Group):
@@ -37,7 +38,7 @@ class LazyGroup(click.Group):
         if module_name is None:
             return None
         module = importlib.import_module(module_name)
-        command = getattr(module, f"{cmd_name}_command")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)
         return command
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.executions.ending import Ending
-from api.executions.repository import FRESH, ExecutionRepository, Origin, Unfinished
+from api.executions.repository import FRESH, ExecutionRepository, Origin
 from api.executions.schemas import ExecutionAccepted
 from api.problems import Problem, not_found
 from api.settings import Settings
@@ -55,7 +55,7 @@ class Acceptance:
         if existing is not None:
             return existing
         execution_id = await self._add(version, loaded.plan, input, trigger, key, origin)
-        await self._executions.add_to_outbox(execution_id, version)
+        await self._executions.add_to_outbox(execution_id, version, key=key, called=origin.parent is not None)
         await notifications.notify(self._session, notifications.OUTBOX)
         return self._answer(execution_id, "pending", version)
 
@@ -100,7 +100,7 @@ class Acceptance:
             )
             raise Problem(409, "conflict", detail, execution_id=str(unfinished[0].id))
         if plan.conflict == "use_existing":
-            return await self._existing(unfinished[0])
+            return await self._existing(unfinished[0].id, unfinished[0].status, unfinished[0].version_id)
         ending = self.ending()
         for each in unfinished[:surplus]:
             row = await self._executions.lock(each.id)
@@ -108,10 +108,16 @@ class Acceptance:
             await ending.cancel(row)
         return None
 
-    async def _existing(self, execution: Unfinished) -> ExecutionAccepted:
-        version = await self._workflows.by_id(execution.version_id)
+    async def accepted_before(self, execution_id: UUID) -> ExecutionAccepted:
+        """Return the answer for an execution that is there already."""
+        row = await self._executions.get(execution_id)
+        assert row is not None, "whoever knows its id has it"
+        return await self._existing(row.id, row.status, row.version_id)
+
+    async def _existing(self, execution_id: UUID, status: str, version_id: UUID) -> ExecutionAccepted:
+        version = await self._workflows.by_id(version_id)
         assert version is not None, "versions are never deleted"
-        return self._answer(execution.id, execution.status, version, existing=True)
+        return self._answer(execution_id, status, version, existing=True)
 
     def ending(self) -> Ending:
         """Return what ends executions of the same organisation in the same transaction."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.auth import CallerDep, SettingsDep
 from api.database import DatabaseDep, Transaction
@@ -13,6 +13,7 @@ from api.executions.repository import ENDED, Outcome
 from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionCreate, ExecutionView
 from api.executions.service import ExecutionService, parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
+from api.idempotency.keys import read_key
 from api.notifications import ListenerDep
 from api.workflows.plans import PlansDep
 from operators.execution.local import MANUAL_TRIGGER
@@ -23,6 +24,7 @@ router = APIRouter(prefix="/api/v1", tags=["executions"], route_class=EdgeRoute)
 @router.post("/workflows/execute", status_code=202)
 async def execute_workflow(
     body: ExecutionCreate,
+    request: Request,
     response: Response,
     caller: CallerDep,
     settings: SettingsDep,
@@ -31,10 +33,12 @@ async def execute_workflow(
 ) -> ExecutionAccepted:
     """Start the current version of a workflow; ``Location`` is where to see the execution.
 
-    200 with an unfinished execution instead of a new one, where the workflow's ``conflict`` says so.
+    200 with an unfinished execution instead of a new one, where the workflow's ``conflict`` says so. The same request
+    again within 24 hours, by its ``Idempotency-Key``, starts nothing: 200 with the execution of the first one.
     """
     service = ExecutionService(session, caller.organization_id, settings, plans)
-    accepted = await service.accept(body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER)
+    key = read_key(request, "execute", body.model_dump(mode="json"))
+    accepted = await service.accept(body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key)
     response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
     if accepted.existing:
         response.status_code = 200

@@ -16,6 +16,8 @@ from api.models import Agent, ExecutionStep, Lease, OutboxEntry, WorkflowExecuti
 from api.workflows.repository import PublishedVersion
 
 ENDED = ("success", "failed", "cancelled")
+NOT_SCHEDULED = "not_scheduled"
+"""Error of an execution that could not be started in Airflow."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,22 @@ class ExecutionRepository:
             )
         ).scalar_one()
 
-    async def add_to_outbox(self, execution_id: UUID, version: PublishedVersion) -> None:
-        """Have a relay tell Airflow."""
+    async def add_to_outbox(
+        self, execution_id: UUID, version: PublishedVersion, *, key: str = "", called: bool = False
+    ) -> None:
+        """Have a relay tell Airflow.
+
+        :param key: The execution's ``concurrency_key``.
+        :param called: Whether another execution waits for it.
+        """
         await self._session.execute(
             insert(OutboxEntry).values(
                 organization_id=self._organization_id,
                 execution_id=execution_id,
                 agent_id=version.agent_id,
                 dag_id=version.dag_id,
+                called=called,
+                concurrency_key=key,
             )
         )
 
@@ -277,6 +287,7 @@ class ExecutionRepository:
         )
         await self._session.execute(
             order.on_conflict_do_update(
-                index_elements=["organization_id", "execution_id", "kind"], set_={"available_at": due, "dead": False}
+                index_elements=["organization_id", "execution_id", "kind"],
+                set_={"available_at": due, "dead": False, "buried_at": None},
             )
         )

@@ -24,7 +24,7 @@ class ExecutionAccepted(BaseModel):
     """An execution that was stored and will run.
 
     ``existing`` tells that nothing new was started: the limit is reached, and the workflow's ``conflict`` is
-    ``use_existing``.
+    ``use_existing``; or the same request came before, by its ``Idempotency-Key``.
     """
 
     execution_id: UUID

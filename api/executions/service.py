@@ -13,6 +13,8 @@ from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository, Outcome
 from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionView
 from api.executions.view import show_execution
+from api.idempotency.keys import RequestKey
+from api.idempotency.service import IdempotencyService
 from api.problems import not_found
 from api.settings import Settings
 from api.workflows.plans import PlanCache
@@ -43,9 +45,22 @@ class ExecutionService:
         self._approvals = ApprovalRepository(session, organization_id)
         self._acceptance = Acceptance(session, organization_id, settings, plans)
 
-    async def accept(self, workflow_id: str, *, input: Any, trigger: Any) -> ExecutionAccepted:
-        """Store an execution of the current version and have Airflow told; see :meth:`Acceptance.accept`."""
-        return await self._acceptance.accept(workflow_id, input=input, trigger=trigger)
+    async def accept(
+        self, workflow_id: str, *, input: Any, trigger: Any, key: RequestKey | None = None
+    ) -> ExecutionAccepted:
+        """Store an execution of the current version and have Airflow told; see :meth:`Acceptance.accept`.
+
+        :param key: Of a request that starts nothing if it came before.
+        :raises Problem: As there; 422 where the key came with another request.
+        """
+        keys = IdempotencyService(self._session, self._organization_id)
+        before = await keys.started_before(key) if key else None
+        if before is not None:
+            return await self._acceptance.accepted_before(before)
+        accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger)
+        if key:
+            await keys.note(key, accepted.execution_id)
+        return accepted
 
     async def cancel(self, execution_id: UUID) -> ExecutionCancelled:
         """Cancel an execution; an ended one stays as it is.

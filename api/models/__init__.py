@@ -3,7 +3,7 @@
 from api.models.approval import Approval
 from api.models.base import Base
 from api.models.event import EventSubscription, ReceivedEvent
-from api.models.execution import AdoptedRun, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
+from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
 from api.models.workflow import Agent, Artifact, PreparedInput, Release, WebhookRoute, WorkflowVersion
 
@@ -15,6 +15,7 @@ __all__ = [
     "Base",
     "EventSubscription",
     "ExecutionStep",
+    "IdempotencyKey",
     "Lease",
     "Organization",
     "OutboxEntry",

@@ -49,6 +49,13 @@ class WorkflowExecution(Base):
             postgresql_where=text("completed_at IS NULL"),
         ),
         Index(
+            "ix_workflow_executions_at_work",
+            "organization_id",
+            "agent_id",
+            "concurrency_key",
+            postgresql_where=text("completed_at IS NULL AND relayed_at IS NOT NULL"),
+        ),
+        Index(
             "ix_workflow_executions_caller",
             "organization_id",
             "caller",
@@ -149,15 +156,33 @@ class Lease(Base):
 class OutboxEntry(Base):
     """What Airflow has still to hear of an execution: ``start`` its run, or ``stop`` it.
 
-    Gone once Airflow did it; ``dead`` ones stay, with the error. ``available_at`` is when a relay may take it:
-    a relay that takes one moves it ahead, so that the entry comes back if the relay dies.
+    Gone once Airflow did it; ``dead`` ones stay, with the error, since ``buried_at``. ``available_at`` is when a relay
+    may take it: a relay that takes one moves it ahead, so that the entry comes back if the relay dies. ``attempts``
+    counts how often it was taken. ``created_at`` is when it began to wait, anew when it is delivered again.
+
+    ``called`` (another execution waits for this one) and ``concurrency_key`` are the execution's: entries that were
+    never taken are looked for in *lanes* of one workflow, ``called`` and key, by ``ix_outbox_waiting``.
     """
 
     __tablename__ = "outbox"
     __table_args__ = (
         _of_execution(),
         UniqueConstraint("organization_id", "execution_id", "kind"),
-        Index("ix_outbox_available_at", "available_at", postgresql_where=text("NOT dead")),
+        Index(
+            "ix_outbox_waiting",
+            "organization_id",
+            "agent_id",
+            "called",
+            "concurrency_key",
+            "id",
+            postgresql_where=text("NOT dead AND kind = 'start' AND attempts = 0"),
+        ),
+        Index(
+            "ix_outbox_returning",
+            "available_at",
+            postgresql_where=text("NOT dead AND (kind <> 'start' OR attempts > 0)"),
+        ),
+        Index("ix_outbox_dead", "organization_id", "id", postgresql_where=text("dead")),
     )
 
     organization_id: Mapped[OrganizationKey]
@@ -166,9 +191,30 @@ class OutboxEntry(Base):
     agent_id: Mapped[UUID]
     dag_id: Mapped[str]
     kind: Mapped[str] = mapped_column(server_default="start")
+    called: Mapped[bool] = mapped_column(server_default=text("false"))
+    concurrency_key: Mapped[str] = mapped_column(server_default=text("''"))
     refusals: Mapped[int] = mapped_column(server_default=text("0"))
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     error: Mapped[str | None]
     dead: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[CreatedAt]
     available_at: Mapped[CreatedAt]
+    buried_at: Mapped[Timestamp | None]
+
+
+class IdempotencyKey(Base):
+    """A key that a caller sent with a start, so that the same request again starts nothing.
+
+    ``scope`` is the door it came through; ``digest`` is of the request. ``execution_id`` is null only within the
+    transaction that starts it.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (_of_execution(), Index(None, "organization_id", "received_at"))
+
+    organization_id: Mapped[OrganizationKey]
+    scope: Mapped[TextKey]
+    key: Mapped[TextKey]
+    digest: Mapped[str]
+    execution_id: Mapped[UUID | None]
+    received_at: Mapped[CreatedAt]

@@ -7,11 +7,14 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.models.base import Base, CreatedAt, JsonColumn, OrganizationKey, TextKey
+from api.models.base import Base, CreatedAt, JsonColumn, OrganizationKey, TextKey, Timestamp
 
 
 class Organization(Base):
-    """A tenant. ``slug`` stands in URLs and DAG ids."""
+    """A tenant. ``slug`` stands in URLs and DAG ids.
+
+    While ``paused_at`` is set, none of its executions is given to Airflow; ``resumed_at`` is when the last pause ended.
+    """
 
     __tablename__ = "organizations"
 
@@ -19,6 +22,8 @@ class Organization(Base):
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     created_at: Mapped[CreatedAt]
+    paused_at: Mapped[Timestamp | None]
+    resumed_at: Mapped[Timestamp | None]
 
 
 class Variable(Base):

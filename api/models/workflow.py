@@ -7,11 +7,14 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.models.base import Base, CreatedAt, JsonColumn, NewId, OrganizationKey, TextKey
+from api.models.base import Base, CreatedAt, JsonColumn, NewId, OrganizationKey, TextKey, Timestamp
 
 
 class Agent(Base):
-    """A workflow's identity. ``workflow_id`` is the id in the workflow's JSON, unique in the organisation."""
+    """A workflow's identity. ``workflow_id`` is the id in the workflow's JSON, unique in the organisation.
+
+    While ``paused_at`` is set, none of its executions is given to Airflow; ``resumed_at`` is when the last pause ended.
+    """
 
     __tablename__ = "agents"
     __table_args__ = (UniqueConstraint("organization_id", "workflow_id"),)
@@ -21,6 +24,8 @@ class Agent(Base):
     workflow_id: Mapped[str]
     name: Mapped[str]
     created_at: Mapped[CreatedAt]
+    paused_at: Mapped[Timestamp | None]
+    resumed_at: Mapped[Timestamp | None]
 
 
 class WorkflowVersion(Base):

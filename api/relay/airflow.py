@@ -14,12 +14,22 @@ from api.settings import Settings
 log = logging.getLogger(__name__)
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
+AWAY_AS_A_WHOLE = (429, 502, 503, 504)
 SENTINEL_DAG = "agent_factory__release"
 """Always in our bundle, so that there is a file to name before the first publish is parsed."""
 
 
 class AirflowAwayError(Exception):
-    """Airflow cannot be reached, or is not well. Trying again later may help."""
+    """Airflow cannot be reached, or is not well. Trying again later may help.
+
+    :param as_a_whole: Whether any other request would fail as well; HTTP 500 may be about this one only.
+    :param retry_after: Seconds that Airflow, or what stands before it, asks to be left alone for.
+    """
+
+    def __init__(self, message: str, *, as_a_whole: bool = True, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.as_a_whole = as_a_whole
+        self.retry_after = retry_after
 
 
 class AirflowRefusedError(Exception):
@@ -117,7 +127,11 @@ class AirflowClient:
 
     def _check(self, response: httpx.Response) -> None:
         if response.status_code >= 500 or response.status_code in (408, 429):
-            raise AirflowAwayError(f"Airflow answered HTTP {response.status_code}")
+            raise AirflowAwayError(
+                f"Airflow answered HTTP {response.status_code}",
+                as_a_whole=response.status_code in AWAY_AS_A_WHOLE,
+                retry_after=_seconds(response.headers.get("retry-after", "")),
+            )
         if not response.is_success:
             raise AirflowRefusedError(f"Airflow answered HTTP {response.status_code}")
 
@@ -149,3 +163,8 @@ class AirflowClient:
             return await self._client.request(method, path, **arguments)
         except httpx.TransportError as error:
             raise AirflowAwayError(f"Airflow cannot be reached: {type(error).__name__}") from None
+
+
+def _seconds(retry_after: str) -> float:
+    """Return the seconds of a ``Retry-After``; 0 for a date or none."""
+    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0

@@ -9,6 +9,7 @@ from api.database import DatabaseDep
 from api.executions.repository import Outcome
 from api.executions.service import ExecutionService
 from api.executions.waiting import wait_for
+from api.idempotency.keys import IDEMPOTENCY_KEY, WEBHOOK_ID, read_key
 from api.notifications import ListenerDep
 from api.webhooks.answers import accepted_answer, outcome_answer
 from api.webhooks.payload import METHODS, describe_trigger, read_input
@@ -30,16 +31,19 @@ async def call_webhook(
     """Start the workflow of a webhook.
 
     ``async``: 202 with the execution's id. ``sync``: what its ``respond`` step answers; else at the end 200 with the
-    output, or 500 if it failed; 202 if neither comes in time.
+    output, or 500 if it failed; 202 if neither comes in time. The same request again within 24 hours, by its
+    ``Idempotency-Key`` or ``Webhook-Id``, starts nothing and is answered for the execution of the first one.
     """
     async with database.transaction() as session:
         organization_id, route = await find_route(session, organization, path, request.method)
     # No connection is held while a slow caller sends the body.
     value = await read_input(request, settings.webhook_max_bytes)
     trigger = describe_trigger(request, path)
+    scope = f"webhook {request.method} {path}"
+    key = read_key(request, scope, {"input": value, "query": trigger["query"]}, (IDEMPOTENCY_KEY, WEBHOOK_ID))
     async with database.transaction() as session:
         service = ExecutionService(session, organization_id, settings, plans)
-        accepted = await service.accept(route.workflow_id, input=value, trigger=trigger)
+        accepted = await service.accept(route.workflow_id, input=value, trigger=trigger, key=key)
     seconds = sync_seconds(route.config)
     if seconds is None:
         return accepted_answer(accepted)

@@ -15,10 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import api
 from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
+from api.dead_letters.repository import DeadLetterRepository
 from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
+from api.idempotency.keys import RequestKey
+from api.idempotency.repository import IdempotencyRepository
 from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository, VariableRepository
+from api.pauses.repository import PauseRepository
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
@@ -81,6 +85,9 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
         ),
         values | {"approval": APPROVAL},
     )
+    keys = IdempotencyRepository(session, organization_id)
+    assert await keys.add(RequestKey("same", "same", slug))
+    await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
     return organization_id
 
 
@@ -196,11 +203,11 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         entry = await session.scalar(text("SELECT id FROM outbox WHERE organization_id = :org"), {"org": ours})
         outbox = OutboxRepository(session, ours)
         assert await outbox.newest_version(AGENT) == (1, "d" * 64)
-        await outbox.postpone(entry, 60, error="later", refused=True)
-        await outbox.bury(entry, "dead")
+        await outbox.postpone(entry, 0, 60, error="later", refused=True)
+        assert await outbox.bury(entry, 0, "dead")
         others = await session.scalar(text("SELECT id FROM outbox WHERE organization_id != :org"), {"org": ours})
         await outbox.done(others)
-        await outbox.bury(others, "dead")
+        assert not await outbox.bury(others, 0, "dead")
         await outbox.done(entry)
         current = await WorkflowRepository(session, ours).current("same")
         assert current is not None
@@ -209,6 +216,46 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         assert await executions.withdraw(EXECUTION) == 0
         assert await rows_of(session, "theirs") == before
         assert mine.keys() == before.keys()
+
+
+async def test_pauses_letters_and_keys_are_the_own_ones(control_plane: ControlPlane, ours: UUID) -> None:
+    failed = (
+        "UPDATE workflow_executions SET status = 'failed', error = '{\"code\": \"not_scheduled\"}'",
+        "UPDATE outbox SET dead = true",
+    )
+    async with control_plane.database.transaction() as session:
+        for statement in failed:
+            await session.execute(text(statement))
+        before = await rows_of(session, "theirs")
+        letters, pauses = DeadLetterRepository(session, ours), PauseRepository(session, ours)
+        (letter,) = await letters.page(workflow_id="same", before=None, limit=9)
+        others = await session.scalar(text("SELECT id FROM outbox WHERE organization_id != :org"), {"org": ours})
+        assert (await letters.count("same"), await letters.find(others)) == (1, None)
+        assert await letters.revive(others) == 0
+        assert await letters.revive(letter.id) == 1
+        assert await letters.revive(workflow_id="same") == 0
+        assert await pauses.waiting() == 1
+        assert await pauses.pause_workflow("same")
+        await pauses.pause()
+        assert await pauses.paused_at() is not None
+        assert await pauses.workflow_paused_at("same") == (await pauses.paused_workflows())["same"]
+        keys = IdempotencyRepository(session, ours)
+        key = RequestKey("same", "same", "ours")
+        known = await keys.find(key)
+        assert known is not None
+        assert (known.digest, known.execution_id) == ("ours", EXECUTION)
+        await session.execute(text("UPDATE idempotency_keys SET received_at = received_at - interval '2 days'"))
+        before["idempotency_keys"] = (await rows_of(session, "theirs"))["idempotency_keys"]
+        await keys.forget_old()
+        assert await keys.add(key)
+        await keys.note_started(key, EXECUTION)
+        assert await rows_of(session, "theirs") == before
+        paused = text("SELECT count(*) FROM organizations WHERE paused_at IS NOT NULL")
+        assert await session.scalar(paused) == 1
+        await pauses.resume()
+        assert await pauses.resume_workflow("same")
+        assert await pauses.paused_at() is None
+        assert await rows_of(session, "theirs") == before
 
 
 async def test_decisions_leave_the_others_approvals_alone(control_plane: ControlPlane, ours: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Prints how fast compiling and fusion are: ``python -m tests.benchmarks``.
+"""Prints how fast compiling, the relay and fusion are: ``python -m tests.benchmarks``.
 
 Figures, no test: only a part that does not run makes it fail, never a time.
 """
@@ -16,7 +16,7 @@ import httpx
 from api.platform import airflow, client
 from api.platform.home import Home
 from api.platform.postgres import Cluster, locate
-from tests.benchmarks import code_steps, compile_speed, fusion
+from tests.benchmarks import code_steps, compile_speed, fusion, relay
 from tests.support import Platform, airflow_client, temporary_home
 
 
@@ -59,6 +59,8 @@ def main() -> None:
     print(machine_line())
     print("\nCompiling, workflows x tasks of each:", flush=True)
     compile_speed.main()
+    print(f"\nA relay's look with {relay.BACKLOG:,} executions waiting:", flush=True)
+    relay.main()
     print(f"\nRunning {fusion.STEPS} chained transforms, {fusion.RUNS} runs of each in turn:", flush=True)
     with running_platform() as platform:
         print(f"scheduler_idle_sleep_time {idle_sleep(platform.home, platform.cluster)} s", flush=True)

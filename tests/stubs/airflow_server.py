@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +34,11 @@ class AirflowStub:
     :param runs: DAG id -> run id -> the body that made the run.
     :param failures: Statuses that the next POSTs of runs answer instead, in order; ``patch_failures`` the next PATCHes.
     :param states: Run id -> state, of runs that were changed.
+    :param away: Status that every request for a DAG or a run answers while it is set.
+    :param headers: Of those answers.
+    :param broken: Ids of runs that answer HTTP 500.
+    :param posts: How often a run was asked for: ``made``, ``there already``, ``broken``.
+    :param requests: How many requests for DAGs and runs came.
     """
 
     username: str = "admin"
@@ -42,6 +48,11 @@ class AirflowStub:
     failures: list[int] = field(default_factory=list)
     patch_failures: list[int] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
+    away: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    posts: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
     token: str = "token-0"
     logins: int = 0
     dag_reads: int = 0
@@ -76,6 +87,9 @@ class AirflowStub:
         return {"access_token": self.token}
 
     def _check(self, request: Request) -> None:
+        self.requests += 1
+        if self.away is not None:
+            raise HTTPException(self.away, "as the test wants it", self.headers)
         if request.headers.get("authorization") != f"Bearer {self.token}":
             raise HTTPException(401, "Invalid JWT token")
 
@@ -91,12 +105,17 @@ class AirflowStub:
         self._check(request)
         if self.failures:
             raise HTTPException(self.failures.pop(0), "as the test wants it")
+        if body.dag_run_id in self.broken:
+            self.posts["broken"] += 1
+            raise HTTPException(500, "as the test wants it")
         if dag_id not in self.tags:
             raise HTTPException(404, f"DAG with dag_id: '{dag_id}' not found")
         runs = self.runs.setdefault(dag_id, {})
         if body.dag_run_id in runs:
+            self.posts["there already"] += 1
             raise HTTPException(409, {"reason": "Unique constraint violation", "statement": "hidden"})
         runs[body.dag_run_id] = body.model_dump()
+        self.posts["made"] += 1
         self.accepted.set()
         return {"dag_run_id": body.dag_run_id, "dag_id": dag_id, "state": "queued"}
 

@@ -96,6 +96,9 @@ class TestPublishWorkflow:
         await control_plane.publish()
         response = await control_plane.api.post("/api/v1/workflows/rival/publish", json=workflow(id="rival"))
         assert (response.status_code, response.json()["code"]) == (409, "webhook_route_taken")
+        # Nothing of it is stored.
+        refused = await control_plane.api.post("/api/v1/workflows/execute", json={"workflow_id": "rival"})
+        assert refused.status_code == 404
         assert (await control_plane.runtime.get("/runtime/v1/release")).json()["release"] == "1"
 
     async def test_same_path_another_method(self, control_plane: ControlPlane) -> None:

@@ -1,0 +1,85 @@
+"""SQL of idempotency keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.idempotency.keys import RequestKey
+from api.models import IdempotencyKey
+
+REMEMBERED = timedelta(hours=24)
+CLEARED_AT_ONCE = 100
+
+_now = func.clock_timestamp
+
+
+@dataclass(frozen=True)
+class Known:
+    """A request that came before, and what it started."""
+
+    digest: str
+    execution_id: UUID
+
+
+class IdempotencyRepository:
+    """Keys that one organisation's callers sent lately."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
+        self._session = session
+        self._organization_id = organization_id
+
+    async def add(self, key: RequestKey) -> bool:
+        """Note a key; False if it is known. Waits while another transaction adds the same one."""
+        statement = insert(IdempotencyKey).values(
+            organization_id=self._organization_id, scope=key.scope, key=key.key, digest=key.digest
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=["organization_id", "scope", "key"],
+            set_={"digest": key.digest, "execution_id": None, "received_at": _now()},
+            where=IdempotencyKey.received_at < _now() - REMEMBERED,
+        )
+        return (await self._session.execute(statement.returning(IdempotencyKey.key))).first() is not None
+
+    async def find(self, key: RequestKey) -> Known | None:
+        """Return what is known of a key."""
+        query = select(IdempotencyKey.digest, IdempotencyKey.execution_id).where(*self._is(key))
+        row = (await self._session.execute(query)).first()
+        return Known(row.digest, row.execution_id) if row and row.execution_id else None
+
+    async def note_started(self, key: RequestKey, execution_id: UUID) -> None:
+        """Keep what a request started."""
+        await self._session.execute(update(IdempotencyKey).where(*self._is(key)).values(execution_id=execution_id))
+
+    async def forget_old(self) -> None:
+        """Remove some keys that need not be known any more."""
+        old = (
+            select(IdempotencyKey.scope, IdempotencyKey.key)
+            .where(
+                IdempotencyKey.organization_id == self._organization_id,
+                IdempotencyKey.received_at < _now() - REMEMBERED,
+            )
+            .limit(CLEARED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        await self._session.execute(
+            delete(IdempotencyKey)
+            .where(
+                IdempotencyKey.organization_id == self._organization_id,
+                tuple_(IdempotencyKey.scope, IdempotencyKey.key).in_(old),
+            )
+            .execution_options(synchronize_session=False)
+        )
+
+    def _is(self, key: RequestKey) -> tuple[Any, ...]:
+        return (
+            IdempotencyKey.organization_id == self._organization_id,
+            IdempotencyKey.scope == key.scope,
+            IdempotencyKey.key == key.key,
+        )

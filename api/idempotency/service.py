@@ -1,0 +1,40 @@
+"""Starting an execution once, however often the same request comes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.idempotency.keys import RequestKey
+from api.idempotency.repository import IdempotencyRepository
+from api.problems import Problem
+
+
+class IdempotencyService:
+    """Keys of one organisation. A key counts only if the session's transaction commits."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
+        self._keys = IdempotencyRepository(session, organization_id)
+
+    async def started_before(self, key: RequestKey) -> UUID | None:
+        """Return the execution that the same request started; None if this is the first, which is then noted.
+
+        :raises Problem: 422 where the key came with another request.
+        """
+        if await self._keys.add(key):
+            await self._keys.forget_old()
+            return None
+        known = await self._keys.find(key)
+        assert known is not None, "the transaction that added it has committed"
+        if known.digest != key.digest:
+            detail = (
+                f"An idempotency key must stay with its request for 24 hours; {key.key!r} came with another one "
+                "before. Send a new key."
+            )
+            raise Problem(422, "idempotency_key_reused", detail, execution_id=str(known.execution_id))
+        return known.execution_id
+
+    async def note(self, key: RequestKey, execution_id: UUID) -> None:
+        """Keep what the request started."""
+        await self._keys.note_started(key, execution_id)

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench bench-bundle schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ format: setup  ## Format the code
 
 bench: setup  ## Measure compile times, and fused against unfused on the running platform
 	@$(BIN)/python -m tests.benchmarks
+
+bench-bundle: setup  ## Measure how Airflow follows publishes with 1,000 and 10,000 workflows (takes half an hour)
+	@$(BIN)/python -m tests.benchmarks.bundle
 
 schema: setup  ## Write docs/workflow.schema.json anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json

@@ -32,7 +32,7 @@ SENTINEL_NAME = "agent_factory__release.py"
 SENTINEL_DAG = b'''"""Always there: through it a publish asks Airflow for a new release."""
 from airflow.sdk import DAG
 
-with DAG(dag_id="agent_factory__release", schedule=None, catchup=False, tags=["agent-factory"]):
+with DAG(dag_id="agent_factory__release", schedule=None, catchup=False, tags=["agent-factory"]) as dag:
     pass
 '''
 SENTINEL_DIGEST = hashlib.sha256(SENTINEL_DAG).hexdigest()

@@ -142,7 +142,7 @@ with DAG(
     tags=["agent-factory", "org:acme", "plan:{digest[:12]}"],
     default_args={{"retries": 5, "retry_delay": timedelta(seconds=1), "trigger_rule": "none_failed"}},
     params={{"input_id": Param(None, type=["null", "string"], description="Id of a prepared input.")}},
-):
+) as dag:
     t_a = SegmentOperator(task_id="a", plan=PLAN)
     t_b = SegmentOperator(task_id="b", plan=PLAN)
     t_c = SegmentOperator(task_id="c", plan=PLAN)

@@ -1,0 +1,197 @@
+"""Prints how fast Airflow follows publishes, with many workflows: ``python -m tests.benchmarks.bundle [COUNT...]``.
+
+Figures, no test. The workflows are published through the service, in this process, for HTTP would take an hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import psycopg2
+
+from api.auth import Caller
+from api.database import Database
+from api.organizations.repository import OrganizationRepository
+from api.settings import Settings
+from api.workflows.service import WorkflowService, compile_source
+from tests.benchmarks import fusion
+from tests.benchmarks.running import machine_line, running_platform
+from tests.support import Platform
+
+COUNTS = (1_000, 10_000)
+PUBLISHES = 20
+IDLE_SECONDS = 60.0
+PUBLISHED_AT_ONCE = 100
+ORGANIZATION = "default"
+
+
+def workflow(number: int, label: str = "1") -> dict[str, Any]:
+    """Return one of the many workflows."""
+    return fusion.workflow(f"many_{number}", "auto") | {"version": label}
+
+
+async def publish_many(platform: Platform, numbers: range) -> None:
+    """Publish workflows without telling Airflow."""
+    state = platform.state
+    settings = Settings(
+        database_url=platform.cluster.url("agent_factory"), api_url=platform.home.api_url,
+        api_token=state["api_token"], runtime_token="-", airflow_url=platform.home.airflow_url,
+    )  # fmt: skip
+    database = Database(settings)
+    for start in range(numbers.start, numbers.stop, PUBLISHED_AT_ONCE):
+        async with database.transaction() as session:
+            caller = Caller(await OrganizationRepository(session).ensure(ORGANIZATION), ORGANIZATION)
+            service = WorkflowService(session, caller, settings)
+            for number in range(start, min(start + PUBLISHED_AT_ONCE, numbers.stop)):
+                document = workflow(number)
+                source = json.dumps(document).encode()
+                await service.publish(source, *await compile_source(source, document["id"], ORGANIZATION))
+    await database.close()
+
+
+class AirflowDatabase:
+    """What Airflow has loaded, asked of its database, so that asking costs the platform little."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._connection = psycopg2.connect(platform.cluster.url("airflow"))
+        self._connection.autocommit = True
+
+    def _ask(self, statement: str, *values: object) -> Any:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            row = cursor.fetchone()
+            return row[0] if row else None
+
+    def now(self) -> Any:
+        """Return the database's time."""
+        return self._ask("SELECT now()")
+
+    def loaded_since(self, moment: Any) -> int:
+        """Return how many DAGs were parsed after a moment."""
+        return int(self._ask("SELECT count(*) FROM dag WHERE NOT is_stale AND last_parsed_time > %s", moment))
+
+    def has(self, published: dict[str, Any]) -> bool:
+        """Tell whether a run would start on a published version."""
+        tag = f"plan:{published['digest'][:12]}"
+        return bool(self._ask("SELECT count(*) FROM dag_tag WHERE dag_id = %s AND name = %s", published["dag_id"], tag))
+
+
+def wait(condition: Callable[[], bool], seconds: float = 1800.0) -> float:
+    """Return the seconds until something is true.
+
+    :raises RuntimeError: It does not become true.
+    """
+    start = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - start > seconds:
+            raise RuntimeError(f"not true within {seconds:g} s")
+        time.sleep(0.02)
+    return time.perf_counter() - start
+
+
+def measure_publishes(platform: Platform, airflow: AirflowDatabase, count: int) -> tuple[list[float], list[float]]:
+    """Return the seconds from the request until a run could start: of single publishes, of second ones at once."""
+    single, second = [], []
+    for number in range(PUBLISHES):
+        for times, label in ((single, "a"), (second, "b")):
+            name = f"{label}{number}-{count}"
+            document = workflow(number * count // PUBLISHES, name)
+            start = time.perf_counter()
+            published = platform.publish(document)
+            if times is second:
+                start = time.perf_counter()
+                published = platform.publish(document | {"version": f"{name}-again"})
+            wait(lambda published=published: airflow.has(published))  # type: ignore[misc]
+            times.append(time.perf_counter() - start)
+    return single, second
+
+
+def processor(platform: Platform) -> psutil.Process:
+    """Return Airflow's DAG processor, not one of its children."""
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("AGENT_FACTORY_API_URL") == platform.home.api_url
+            if ours and _is_processor(process) and not _is_processor(process.parent()):
+                return process
+        except psutil.Error:
+            continue
+    raise RuntimeError("the platform must have a DAG processor; there is none")
+
+
+def _is_processor(process: psutil.Process | None) -> bool:
+    return process is not None and "dag-processor" in " ".join(process.cmdline())
+
+
+def measure_idle(platform: Platform) -> float:
+    """Return which part of a core the DAG processor takes while nothing happens, in percent."""
+    process = processor(platform)
+    before = sum(process.cpu_times()[:4])
+    time.sleep(IDLE_SECONDS)
+    return 100.0 * (sum(process.cpu_times()[:4]) - before) / IDLE_SECONDS
+
+
+def measure_restart(platform: Platform, airflow: AirflowDatabase, count: int) -> float:
+    """Stop the DAG processor; return the seconds until the one that follows has loaded everything."""
+    start, moment = time.perf_counter(), airflow.now()
+    processor(platform).terminate()
+    wait(lambda: airflow.loaded_since(moment) >= count)
+    return time.perf_counter() - start
+
+
+def line(times: list[float]) -> str:
+    """Return median, 95th percentile and maximum of seconds."""
+    p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
+    return f"p50 {statistics.median(times):.2f} s, p95 {p95:.2f} s, max {max(times):.2f} s"
+
+
+@contextmanager
+def reported(what: str) -> Iterator[list[str]]:
+    """Print what was measured beside the load of the machine at that time."""
+    figures: list[str] = []
+    yield figures
+    print(f"  {what:<28} {', '.join(figures):<44} (load {os.getloadavg()[0]:.1f})", flush=True)
+
+
+def measure(platform: Platform, airflow: AirflowDatabase, before: int, count: int) -> None:
+    """Publish up to ``count`` workflows, and print the figures with them."""
+    print(f"{count:,} workflows:", flush=True)
+    with reported("published through the service") as figures:
+        start, moment = time.perf_counter(), airflow.now()
+        asyncio.run(publish_many(platform, range(before, count)))
+        figures.append(f"{time.perf_counter() - start:.0f} s")
+    with reported("loaded first") as figures:
+        platform.publish(workflow(0, f"first-{count}"))
+        figures.append(f"{wait(lambda: airflow.loaded_since(moment) >= count):.0f} s")
+    single, second = measure_publishes(platform, airflow, count)
+    for what, times in (("publish to runnable", single), ("second publish at once", second)):
+        with reported(what) as figures:
+            figures.append(line(times))
+    time.sleep(10)
+    with reported("DAG processor, idle") as figures:
+        figures.append(f"{measure_idle(platform):.1f} % of a core")
+    with reported("DAG processor, restarted") as figures:
+        figures.append(f"everything loaded after {measure_restart(platform, airflow, count):.0f} s")
+
+
+def main() -> None:
+    """Measure with each number of workflows, growing."""
+    counts = [int(argument) for argument in sys.argv[1:]] or list(COUNTS)
+    print(machine_line(), flush=True)
+    with running_platform() as platform:
+        airflow, before = AirflowDatabase(platform), 0
+        for count in counts:
+            measure(platform, airflow, before, count)
+            before = count
+
+
+if __name__ == "__main__":
+    main()

@@ -63,11 +63,12 @@ class Storage:
         return self._versions / number
 
     def has(self, number: str) -> bool:
-        """Tell whether a release is here with all its shards."""
+        """Tell whether a release is here with all its shards, and not as files side by side, as once was the way."""
         try:
-            return all(os.path.exists(entry.path) for entry in os.scandir(self.version(number)))
+            entries = list(os.scandir(self.version(number)))
         except FileNotFoundError:
             return False
+        return bool(entries) and all(entry.is_symlink() and os.path.exists(entry.path) for entry in entries)
 
     def use(self, number: str) -> bool:
         """Note that a release is used now, so that :meth:`collect` leaves it; False if it is not here."""

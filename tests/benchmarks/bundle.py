@@ -21,7 +21,6 @@ import psycopg2
 from api.auth import Caller
 from api.database import Database
 from api.organizations.repository import OrganizationRepository
-from api.settings import Settings
 from api.workflows.service import WorkflowService, compile_source
 from tests.benchmarks import fusion
 from tests.benchmarks.running import machine_line, running_platform
@@ -41,11 +40,7 @@ def workflow(number: int, label: str = "1") -> dict[str, Any]:
 
 async def publish_many(platform: Platform, numbers: range) -> None:
     """Publish workflows without telling Airflow."""
-    state = platform.state
-    settings = Settings(
-        database_url=platform.cluster.url("agent_factory"), api_url=platform.home.api_url,
-        api_token=state["api_token"], runtime_token="-", airflow_url=platform.home.airflow_url,
-    )  # fmt: skip
+    settings = platform.settings()
     database = Database(settings)
     for start in range(numbers.start, numbers.stop, PUBLISHED_AT_ONCE):
         async with database.transaction() as session:

@@ -96,6 +96,7 @@ def test_dag_files_hold_nothing_of_the_tenant(name: str) -> None:
         "PlanFile",
         "__file__",
         "DAG",
+        "dag",
         "Param",
         "SegmentOperator",
         "CodeOperator",

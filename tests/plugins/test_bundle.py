@@ -147,6 +147,12 @@ class TestVersion:
             assert (loaded(number).path / SHARD / NAME).read_bytes() == number.encode()
         assert [path for path in releases.asked if "since" in path] == ["/runtime/v1/releases/3?since=1"]
 
+    def test_of_the_time_before_shards_is_made_anew(self, releases: Releases, folder: Path) -> None:
+        releases.publish(1, {NAME: b"first"})
+        (folder / "versions" / "1").mkdir(parents=True)
+        (folder / "versions" / "1" / NAME).write_bytes(b"first")
+        assert (loaded("1").path / SHARD / NAME).read_bytes() == b"first"
+
     def test_unknown(self, releases: Releases, folder: Path) -> None:
         with pytest.raises(BundleError, match="did not give releases/9: 404"):
             loaded("9")

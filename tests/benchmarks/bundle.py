@@ -74,6 +74,10 @@ class AirflowDatabase:
         """Return how many DAGs were parsed after a moment."""
         return int(self._ask("SELECT count(*) FROM dag WHERE NOT is_stale AND last_parsed_time > %s", moment))
 
+    def is_quiet(self) -> bool:
+        """Tell whether the DAG processor has nothing left to parse."""
+        return bool(self._ask("SELECT max(last_parsed_time) < now() - interval '5 seconds' FROM dag"))
+
     def has(self, published: dict[str, Any]) -> bool:
         """Tell whether a run would start on a published version."""
         tag = f"plan:{published['digest'][:12]}"
@@ -166,11 +170,13 @@ def measure(platform: Platform, airflow: AirflowDatabase, before: int, count: in
     with reported("loaded first") as figures:
         platform.publish(workflow(0, f"first-{count}"))
         figures.append(f"{wait(lambda: airflow.loaded_since(moment) >= count):.0f} s")
+    # Airflow looks for changed files only when its queue is empty.
+    wait(airflow.is_quiet)
     single, second = measure_publishes(platform, airflow, count)
     for what, times in (("publish to runnable", single), ("second publish at once", second)):
         with reported(what) as figures:
             figures.append(line(times))
-    time.sleep(10)
+    wait(airflow.is_quiet)
     with reported("DAG processor, idle") as figures:
         figures.append(f"{measure_idle(platform):.1f} % of a core")
     with reported("DAG processor, restarted") as figures:

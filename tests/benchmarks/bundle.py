@@ -1,11 +1,11 @@
 """Prints how fast Airflow follows publishes, with many workflows: ``python -m tests.benchmarks.bundle [COUNT...]``.
 
-Figures, no test. The workflows are published through the service, in this process, for HTTP would take an hour.
+Figures, no test. The workflows are put into the database in one go, for publishing each would take the longest time.
 """
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import json
 import os
 import statistics
@@ -17,11 +17,9 @@ from typing import Any
 
 import psutil
 import psycopg2
+from psycopg2.extras import execute_values
 
-from api.auth import Caller
-from api.database import Database
-from api.organizations.repository import OrganizationRepository
-from api.workflows.service import WorkflowService, compile_source
+from compiler import compile_workflow
 from tests.benchmarks import fusion
 from tests.benchmarks.running import machine_line, running_platform
 from tests.support import Platform
@@ -29,8 +27,31 @@ from tests.support import Platform
 COUNTS = (1_000, 10_000)
 PUBLISHES = 20
 IDLE_SECONDS = 60.0
-PUBLISHED_AT_ONCE = 100
 ORGANIZATION = "default"
+
+ADD_AGENTS = """
+    INSERT INTO agents (organization_id, workflow_id, name)
+    SELECT o.id, v.id, v.id FROM organizations o, (VALUES %s) AS v (id)
+"""
+ADD_VERSIONS = """
+    INSERT INTO workflow_versions
+        (organization_id, agent_id, number, label, source, plan_digest, dag_digest, dag_id)
+    SELECT a.organization_id, a.id, 1, '1', '', v.plan, v.dag, v.dag_id
+    FROM (VALUES %s) AS v (id, plan, dag, dag_id) JOIN agents a ON a.workflow_id = v.id
+"""
+ADD_ARTIFACTS = """
+    INSERT INTO artifacts (organization_id, sha256, content, size)
+    SELECT o.id, v.* FROM organizations o, (VALUES %s) AS v
+"""
+ADD_RELEASE = """
+    INSERT INTO releases (number)
+    SELECT coalesce(max(number), 0) + v.n FROM (VALUES %s) AS v (n) LEFT JOIN releases ON true GROUP BY v.n
+"""
+ADD_FILES = """
+    INSERT INTO release_artifacts (organization_id, name, valid_from, sha256, size)
+    SELECT o.id, v.name, (SELECT max(number) FROM releases), v.sha256, v.size
+    FROM organizations o, (VALUES %s) AS v (name, sha256, size)
+"""
 
 
 def workflow(number: int, label: str = "1") -> dict[str, Any]:
@@ -38,19 +59,29 @@ def workflow(number: int, label: str = "1") -> dict[str, Any]:
     return fusion.workflow(f"many_{number}", "auto") | {"version": label}
 
 
-async def publish_many(platform: Platform, numbers: range) -> None:
-    """Publish workflows without telling Airflow."""
-    settings = platform.settings()
-    database = Database(settings)
-    for start in range(numbers.start, numbers.stop, PUBLISHED_AT_ONCE):
-        async with database.transaction() as session:
-            caller = Caller(await OrganizationRepository(session).ensure(ORGANIZATION), ORGANIZATION)
-            service = WorkflowService(session, caller, settings)
-            for number in range(start, min(start + PUBLISHED_AT_ONCE, numbers.stop)):
-                document = workflow(number)
-                source = json.dumps(document).encode()
-                await service.publish(source, *await compile_source(source, document["id"], ORGANIZATION))
-    await database.close()
+def publish_many(platform: Platform, numbers: range) -> None:
+    """Make one release that has so many new workflows, as publishing each would, without telling Airflow."""
+    plans, artifacts = [], []
+    for number in numbers:
+        compilation = compile_workflow(json.dumps(workflow(number)), organization=ORGANIZATION)
+        assert compilation.plan is not None
+        plans.append((compilation.plan.workflow_id, compilation.plan.dag_id, compilation.digest))
+        for name, content in compilation.files.items():
+            artifacts.append((name, hashlib.sha256(content).hexdigest(), content, len(content)))
+    files = [(name, sha256, size) for name, sha256, _, size in artifacts]
+    digests = {name: sha256 for name, sha256, _ in files}
+    versions = [(workflow_id, digest, digests[f"{dag_id}.py"], dag_id) for workflow_id, dag_id, digest in plans]
+    connection = psycopg2.connect(platform.cluster.url("agent_factory"))
+    with connection, connection.cursor() as cursor:
+        for statement, rows in (
+            (ADD_AGENTS, [(workflow_id,) for workflow_id, _, _ in plans]),
+            (ADD_VERSIONS, versions),
+            (ADD_ARTIFACTS, [row[1:] for row in artifacts]),
+            (ADD_RELEASE, [(1,)]),
+            (ADD_FILES, files),
+        ):
+            execute_values(cursor, statement, rows, page_size=1000)
+    connection.close()
 
 
 class AirflowDatabase:
@@ -163,9 +194,9 @@ def reported(what: str) -> Iterator[list[str]]:
 def measure(platform: Platform, airflow: AirflowDatabase, before: int, count: int) -> None:
     """Publish up to ``count`` workflows, and print the figures with them."""
     print(f"{count:,} workflows:", flush=True)
-    with reported("published through the service") as figures:
+    with reported("published") as figures:
         start, moment = time.perf_counter(), airflow.now()
-        asyncio.run(publish_many(platform, range(before, count)))
+        publish_many(platform, range(before, count))
         figures.append(f"{time.perf_counter() - start:.0f} s")
     with reported("loaded first") as figures:
         platform.publish(workflow(0, f"first-{count}"))

@@ -104,8 +104,8 @@ class AgentFactoryBundle(BaseDagBundle):
         asked_again = time.monotonic() - self._looked_at > MISSED_SECONDS and self._is_early()
         self._looked_at = time.monotonic()
         try:
-            newest = self._pull(None)
-            is_switched = self._switch(newest)
+            with self._storage.following():
+                is_switched = self._switch(self._pull(None))
         except (BundleError, SettingsError, OSError) as error:
             self._postpone(error)
             return

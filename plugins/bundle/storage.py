@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from plugins.bundle.manifest import Shard, sharded
@@ -71,8 +71,11 @@ class Storage:
         return bool(entries) and all(entry.is_symlink() and os.path.exists(entry.path) for entry in entries)
 
     def use(self, number: str) -> bool:
-        """Note that a release is used now, so that :meth:`collect` leaves it; False if it is not here."""
-        with self._using(fcntl.LOCK_SH):
+        """Note that a release is used now, so that :meth:`remove` leaves it; False if it is not here.
+
+        Who uses and who removes have a lock of their own, held for moments, unlike the bundle's.
+        """
+        with self._locked("use", fcntl.LOCK_SH):
             if not self.has(number):
                 return False
             os.utime(self.version(number))
@@ -118,6 +121,10 @@ class Storage:
         return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
     # What the DAG processor reads
+
+    def following(self) -> AbstractContextManager[None]:
+        """Let one DAG processor at a time look for a new release and switch to it, so that none goes back."""
+        return self._locked("follow")
 
     def switch(self, number: str, changed: list[str] | None) -> None:
         """Make ``current`` that of a release that is here. The caller holds the lock.
@@ -177,7 +184,7 @@ class Storage:
     def remove(self, number: str, seconds: float) -> None:
         """Remove a release unless it was used meanwhile. The caller holds the lock."""
         away = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=self._versions))
-        with self._using(fcntl.LOCK_EX):
+        with self._locked("use", fcntl.LOCK_EX):
             if self.version(number).stat().st_mtime < time.time() - seconds:
                 self.version(number).rename(away / number)
         shutil.rmtree(away)
@@ -224,9 +231,8 @@ class Storage:
             new.rename(target)
 
     @contextmanager
-    def _using(self, mode: int) -> Iterator[None]:
-        """Keep who uses a release and who removes it apart; held for moments only, unlike the bundle's lock."""
-        with (self._base / "use.lock").open("a") as file:
+    def _locked(self, name: str, mode: int = fcntl.LOCK_EX) -> Iterator[None]:
+        with (self._base / f"{name}.lock").open("a") as file:
             fcntl.flock(file, mode)
             yield
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench chaos soak schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench bench-bundle chaos soak schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ chaos: setup  ## 200 executions while every part of the platform is killed and f
 soak: setup  ## Kill relays at 10,000 starts, and the control plane at 300 starts of real runs (long)
 	@AGENT_FACTORY_SOAK_TRIGGERS=10000 $(BIN)/pytest -q -s tests/api/relay/test_relay_killed.py
 	@AGENT_FACTORY_SOAK_RUNS=300 $(BIN)/pytest -q -s tests/platform/test_relay_restarts.py
+
+bench-bundle: setup  ## Measure how Airflow follows publishes with 1,000 and 10,000 workflows (takes half an hour)
+	@$(BIN)/python -m tests.benchmarks.bundle
 
 schema: setup  ## Write docs/workflow.schema.json anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json

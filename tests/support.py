@@ -18,6 +18,7 @@ import psycopg2
 
 from api.platform.home import Home
 from api.platform.postgres import Cluster
+from api.settings import Settings
 
 MODEL_KEY = "sk-stub-5d1c9a"
 """The key that the session's platform has for the stub of the model services."""
@@ -59,6 +60,16 @@ class Platform:
     http: httpx.Client
     airflow: httpx.Client
     cluster: Cluster
+
+    def settings(self) -> Settings:
+        """Return settings with which this process can use the control plane's database."""
+        return Settings(
+            database_url=self.cluster.url("agent_factory"),
+            api_url=self.home.api_url,
+            airflow_url=self.home.airflow_url,
+            api_token=self.state["api_token"],
+            runtime_token=self.home.credentials().runtime_token,
+        )
 
     def publish(self, workflow: dict[str, Any]) -> dict[str, Any]:
         """Publish a workflow and return the answer."""

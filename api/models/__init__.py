@@ -5,7 +5,7 @@ from api.models.base import Base
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
-from api.models.workflow import Agent, Artifact, PreparedInput, Release, WebhookRoute, WorkflowVersion
+from api.models.workflow import Agent, Artifact, PreparedInput, Release, ReleaseArtifact, WebhookRoute, WorkflowVersion
 
 __all__ = [
     "AdoptedRun",
@@ -22,6 +22,7 @@ __all__ = [
     "PreparedInput",
     "ReceivedEvent",
     "Release",
+    "ReleaseArtifact",
     "Variable",
     "WebhookRoute",
     "WorkflowExecution",

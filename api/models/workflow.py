@@ -66,16 +66,31 @@ class Artifact(Base):
 
 
 class Release(Base):
-    """What Airflow loads: every current file of every organisation.
-
-    ``manifest`` is a list of ``{name, sha256, size}``, ordered by name.
-    """
+    """A state of what Airflow loads: the files whose :class:`ReleaseArtifact` says so."""
 
     __tablename__ = "releases"
 
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    manifest: Mapped[JsonColumn]
     created_at: Mapped[CreatedAt]
+
+
+class ReleaseArtifact(Base):
+    """A file of the releases from ``valid_from`` on, up to and without ``valid_to``; null means to this day."""
+
+    __tablename__ = "release_artifacts"
+    __table_args__ = (
+        ForeignKeyConstraint(["organization_id", "sha256"], ["artifacts.organization_id", "artifacts.sha256"]),
+        Index(None, "organization_id", "sha256"),
+        Index(None, "valid_from"),
+        Index(None, "valid_to"),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    name: Mapped[TextKey]
+    valid_from: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    valid_to: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    size: Mapped[int]
 
 
 class WebhookRoute(Base):

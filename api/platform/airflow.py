@@ -71,11 +71,16 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         ("api_auth", "jwt_secret"): credentials.airflow_jwt_secret,
         ("dag_processor", "dag_bundle_config_list"): orjson.dumps(bundles).decode(),
         ("dag_processor", "dag_bundle_storage_path"): str(folder / "bundles"),
-        # Publish forces a refresh at once; this is how often the processor looks whether one was asked for.
-        ("dag_processor", "bundle_refresh_check_interval"): "1",
+        # The bundle holds compiled DAGs only; else each publish would have the processor read all of them for the word.
+        ("core", "dag_discovery_safe_mode"): "False",
+        # A publish forces a refresh. Where the bundle puts it off, for the file is being parsed, the next round is due.
+        ("dag_processor", "bundle_refresh_check_interval"): "0",
         # A file with a new time is parsed at once anyway; parsing unchanged files again costs a core.
         ("dag_processor", "min_file_process_interval"): "3600",
+        # Of a parse half is waiting for the database and for the processor itself; more than one slows the tasks down.
         ("dag_processor", "parsing_processes"): "1",
+        # Our bundle removes its old versions itself: it knows which are in use, and can build them again.
+        ("dag_processor", "stale_bundle_cleanup_interval"): "0",
         # Shorter than the default 1 s: it is the largest part of the latency between two tasks.
         ("scheduler", "scheduler_idle_sleep_time"): "0.1",
         # A lost worker is noticed after 20 s instead of 300; the lease of a unit is shorter still.

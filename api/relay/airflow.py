@@ -101,9 +101,9 @@ class AirflowClient:
     async def push(self, dag_id: str = SENTINEL_DAG) -> None:
         """Ask Airflow to look for the newest release now. Best effort: it polls too.
 
-        Airflow parses the file of ``dag_id`` as it was *before* that look, and would then hold a newer one for parsed:
-        so a publish names the sentinel, whose file never changes. To name a workflow is for one whose release was
-        looked at, but whose file was missed.
+        Airflow looks at the bundle anew for any file that is named; ours lie in archives, which it does not parse for
+        that. So a publish names the sentinel, which is always there. Who asks again, because a DAG does not come, has
+        the bundle's latest changes parsed once more.
         """
         try:
             dag = await self._dag(dag_id) or await self._dag(SENTINEL_DAG)

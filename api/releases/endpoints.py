@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from api.auth import authenticate_runtime
 from api.database import Transaction
 from api.edge import RuntimeRoute
-from api.releases.schemas import ReleaseManifest
+from api.releases.schemas import ArtifactRequest, ReleaseManifest
 from api.releases.service import ReleaseService
 
 router = APIRouter(
@@ -16,19 +16,20 @@ router = APIRouter(
 
 
 @router.get("/release")
-async def get_latest_release(session: Transaction) -> ReleaseManifest:
-    """Return the newest release."""
-    return await ReleaseService(session).latest()
+async def get_latest_release(session: Transaction, since: str | None = None) -> ReleaseManifest:
+    """Return the newest release, where that can be told as its difference from ``since``."""
+    return await ReleaseService(session).latest(since)
 
 
 @router.get("/releases/{number}")
-async def get_release(number: str, session: Transaction) -> ReleaseManifest:
+async def get_release(number: str, session: Transaction, since: str | None = None) -> ReleaseManifest:
     """Return any release, also an old one that a run still names."""
-    return await ReleaseService(session).get(number)
+    return await ReleaseService(session).get(number, since)
 
 
-@router.get("/artifacts/{sha256}", response_class=Response)
-async def get_artifact(sha256: str, session: Transaction) -> Response:
-    """Return a file's bytes. They never change."""
-    content = await ReleaseService(session).content(sha256)
-    return Response(content, media_type="application/octet-stream")
+@router.post("/artifacts", response_class=Response)
+async def get_artifacts(body: ArtifactRequest, session: Transaction) -> Response:
+    """Return the bytes of files in the order asked for, each after its length as 4 bytes, the highest first."""
+    contents = await ReleaseService(session).contents(body.sha256)
+    frames = b"".join(len(content).to_bytes(4, "big") + content for content in contents)
+    return Response(frames, media_type="application/octet-stream")

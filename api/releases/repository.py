@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.models import Artifact, Release
+from api.models import Artifact, Release, ReleaseArtifact, WorkflowExecution, WorkflowVersion
 
 _PUBLISH_LOCK = 4_210_077_002
 
 
+@dataclass(frozen=True)
+class ReleasedFile:
+    """A file of a release; ``size`` in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
 class ArtifactRepository:
-    """Files of one organisation, by digest."""
+    """Files of one organisation, by digest, and in which releases they are."""
 
     def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
         self._session = session
@@ -39,6 +50,45 @@ class ArtifactRepository:
         )
         return await self._session.scalar(query)
 
+    async def released(self, names: Collection[str]) -> dict[str, str]:
+        """Return the digests that files of these names have in the newest release."""
+        rows = await self._session.execute(
+            select(ReleaseArtifact.name, ReleaseArtifact.sha256).where(
+                ReleaseArtifact.organization_id == self._organization_id,
+                ReleaseArtifact.name.in_(names),
+                ReleaseArtifact.valid_to.is_(None),
+            )
+        )
+        return dict(rows.all())
+
+    async def release(self, number: int, files: Mapping[str, bytes]) -> None:
+        """Put stored files, by name, into a release and those after it, in the place of others of their names."""
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        same = {name for name, sha256 in (await self.released(digests)).items() if digests[name] == sha256}
+        new = [
+            {
+                "organization_id": self._organization_id,
+                "name": name,
+                "valid_from": number,
+                "sha256": digests[name],
+                "size": len(content),
+            }
+            for name, content in files.items()
+            if name not in same
+        ]
+        if not new:
+            return
+        await self._session.execute(
+            update(ReleaseArtifact)
+            .where(
+                ReleaseArtifact.organization_id == self._organization_id,
+                ReleaseArtifact.name.in_([row["name"] for row in new]),
+                ReleaseArtifact.valid_to.is_(None),
+            )
+            .values(valid_to=number)
+        )
+        await self._session.execute(insert(ReleaseArtifact).values(new))
+
 
 class ReleaseRepository:
     """Releases hold the files of every organisation: only the runtime API, which is ours alone, reads them."""
@@ -50,18 +100,82 @@ class ReleaseRepository:
         """Let one publish at a time through, until the transaction ends."""
         await self._session.execute(select(func.pg_advisory_xact_lock(_PUBLISH_LOCK)))
 
-    async def latest(self) -> Release | None:
-        """Return the newest release."""
-        return await self._session.scalar(select(Release).order_by(Release.number.desc()).limit(1))
+    async def latest(self) -> int:
+        """Return the newest release's number; 0 before the first publish."""
+        return await self._session.scalar(select(func.max(Release.number))) or 0
 
-    async def get(self, number: int) -> Release | None:
-        """Return a release."""
-        return await self._session.scalar(select(Release).where(Release.number == number))
-
-    async def add(self, number: int, manifest: list[dict[str, Any]]) -> None:
+    async def add(self, number: int) -> None:
         """Store a release."""
-        await self._session.execute(insert(Release).values(number=number, manifest=manifest))
+        await self._session.execute(insert(Release).values(number=number))
 
-    async def content(self, sha256: str) -> bytes | None:
-        """Return the bytes of any organisation's file: the same digest is the same bytes."""
-        return await self._session.scalar(select(Artifact.content).where(Artifact.sha256 == sha256).limit(1))
+    async def is_kept(self, number: int) -> bool:
+        """Tell whether every file of a release is still here; of one that was collected some may be gone."""
+        return await self._session.scalar(select(Release.number).where(Release.number == number)) is not None
+
+    async def files(self, number: int) -> list[ReleasedFile]:
+        """Return the files of a release, ordered by name."""
+        return await self._files(_is_in(number))
+
+    async def changes(self, before: int, after: int) -> tuple[list[ReleasedFile], list[str]]:
+        """Return the files that a release has and an older one has not, and the names that only the older one has."""
+        files = await self._files(ReleaseArtifact.valid_from > before, _is_in(after))
+        gone = await self._files(ReleaseArtifact.valid_to > before, ReleaseArtifact.valid_to <= after, _is_in(before))
+        kept = {file.name for file in files}
+        return files, [file.name for file in gone if file.name not in kept]
+
+    async def _files(self, *conditions: ColumnElement[bool]) -> list[ReleasedFile]:
+        query = select(ReleaseArtifact.name, ReleaseArtifact.sha256, ReleaseArtifact.size).where(*conditions)
+        # Not by the database: its order of "-", "_" and "." depends on its locale.
+        return sorted((ReleasedFile(*row) for row in await self._session.execute(query)), key=lambda file: file.name)
+
+    async def contents(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """Return the bytes of any organisation's files: the same digest is the same bytes."""
+        rows = await self._session.execute(
+            select(Artifact.sha256, Artifact.content).where(Artifact.sha256.in_(digests))
+        )
+        return dict(rows.all())
+
+    async def settled(self, age: timedelta) -> int:
+        """Return the newest of the releases that are older than this; 0 where none is."""
+        query = select(func.max(Release.number)).where(Release.created_at < func.now() - age)
+        return await self._session.scalar(query) or 0
+
+    async def collect_files(self, settled: int) -> int:
+        """Remove files from releases where they were replaced by ``settled`` and no execution has their version.
+
+        :return: How many.
+        """
+        used = (
+            select(WorkflowVersion.organization_id, digest)
+            for digest in (WorkflowVersion.plan_digest, WorkflowVersion.dag_digest)
+        )
+        execution = exists().where(
+            WorkflowExecution.organization_id == WorkflowVersion.organization_id,
+            WorkflowExecution.version_id == WorkflowVersion.id,
+        )
+        file = tuple_(ReleaseArtifact.organization_id, ReleaseArtifact.sha256)
+        removed = await self._session.scalars(
+            delete(ReleaseArtifact)
+            .where(ReleaseArtifact.valid_to <= settled, *(file.not_in(query.where(execution)) for query in used))
+            .returning(ReleaseArtifact.name)
+        )
+        return len(removed.all())
+
+    async def collect_artifacts(self) -> int:
+        """Remove the bytes of files that no release has; return how many."""
+        is_released = exists().where(
+            ReleaseArtifact.organization_id == Artifact.organization_id, ReleaseArtifact.sha256 == Artifact.sha256
+        )
+        removed = await self._session.scalars(delete(Artifact).where(~is_released).returning(Artifact.sha256))
+        return len(removed.all())
+
+    async def collect_releases(self, settled: int) -> int:
+        """Forget the releases before ``settled``; return how many."""
+        removed = await self._session.scalars(delete(Release).where(Release.number < settled).returning(Release.number))
+        return len(removed.all())
+
+
+def _is_in(number: int) -> ColumnElement[bool]:
+    return (ReleaseArtifact.valid_from <= number) & or_(
+        ReleaseArtifact.valid_to.is_(None), ReleaseArtifact.valid_to > number
+    )

@@ -1,68 +1,108 @@
-"""Makes a release from the one before it and the files of one workflow."""
+"""Makes releases, tells what is in them, and removes what nobody can need any more."""
 
 from __future__ import annotations
 
-import hashlib
-import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import not_found
-from api.releases.repository import ReleaseRepository
-from api.releases.schemas import ReleaseArtifact, ReleaseManifest
+from api.releases.repository import ArtifactRepository, ReleaseRepository
+from api.releases.schemas import ReleaseEntry, ReleaseManifest
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LARGEST_NUMBER = 2**63 - 1
+
+KEEP = timedelta(days=1)
+"""How long a replaced file stays in any case: a run that began in Airflow may take it up without an execution yet."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """How much :func:`collect_releases` removed."""
+
+    releases: int
+    files: int
+    artifacts: int
 
 
 class ReleaseService:
     """Releases of the whole installation."""
 
     def __init__(self, session: AsyncSession) -> None:
+        self._session = session
         self._releases = ReleaseRepository(session)
 
-    async def make(self, files: dict[str, bytes]) -> int:
-        """Make the next release: the last one with these files added or replaced. Return its number.
+    async def make(self, organization_id: UUID, files: Mapping[str, bytes]) -> int:
+        """Make the next release: the last one with these stored files added or replaced. Return its number.
 
         The caller holds the publish lock (:meth:`ReleaseRepository.lock`).
         """
-        latest = await self._releases.latest()
-        manifest = {entry["name"]: entry for entry in latest.manifest} if latest else {}
-        for name, content in files.items():
-            sha256 = hashlib.sha256(content).hexdigest()
-            manifest[name] = {"name": name, "sha256": sha256, "size": len(content)}
-        number = latest.number + 1 if latest else 1
-        await self._releases.add(number, [manifest[name] for name in sorted(manifest)])
+        number = await self._releases.latest() + 1
+        await self._releases.add(number)
+        await ArtifactRepository(self._session, organization_id).release(number, files)
         return number
 
-    async def latest(self) -> ReleaseManifest:
-        """Return the newest release; number 0, without files, before the first publish."""
-        release = await self._releases.latest()
-        return _manifest(release.number, release.manifest) if release else ReleaseManifest(release="0")
+    async def latest(self, since: str | None = None) -> ReleaseManifest:
+        """Return the newest release; number 0, without files, before the first publish.
 
-    async def get(self, number: str) -> ReleaseManifest:
-        """Return any release.
+        :param since: A release that the caller has; the answer is the difference from it, where that is known.
+        """
+        return await self._manifest(await self._releases.latest(), since)
+
+    async def get(self, number: str, since: str | None = None) -> ReleaseManifest:
+        """Return any release. Of one that was collected only the files that a run may name are left.
 
         :raises Problem: 404.
         """
-        if number == "0":
-            return ReleaseManifest(release="0")
-        known = number.isascii() and number.isdecimal() and len(number) < 20 and int(number) <= _LARGEST_NUMBER
-        release = await self._releases.get(int(number)) if known else None
-        if release is None:
+        known = _number(number)
+        if known is None or known > await self._releases.latest():
             raise not_found("release", number)
-        return _manifest(release.number, release.manifest)
+        return await self._manifest(known, since)
 
-    async def content(self, sha256: str) -> bytes:
-        """Return the bytes of a file.
+    async def contents(self, digests: Sequence[str]) -> list[bytes]:
+        """Return the bytes of files, in the order of their digests.
 
-        :raises Problem: 404.
+        :raises Problem: 404, where one is missing.
         """
-        content = await self._releases.content(sha256) if _DIGEST.fullmatch(sha256) else None
-        if content is None:
-            raise not_found("artifact", sha256)
-        return content
+        found = await self._releases.contents(digests)
+        for sha256 in digests:
+            if sha256 not in found:
+                raise not_found("artifact", sha256)
+        return [found[sha256] for sha256 in digests]
+
+    async def _manifest(self, number: int, since: str | None) -> ReleaseManifest:
+        before = _number(since) if since else None
+        if before is not None and before <= number and await self._releases.is_kept(before):
+            files, removed = await self._releases.changes(before, number)
+        else:
+            before, files, removed = None, await self._releases.files(number), []
+        return ReleaseManifest(
+            release=str(number),
+            since=None if before is None else str(before),
+            artifacts=[ReleaseEntry(name=file.name, sha256=file.sha256, size=file.size) for file in files],
+            removed=removed,
+        )
 
 
-def _manifest(number: int, entries: list[dict[str, str | int]]) -> ReleaseManifest:
-    return ReleaseManifest(release=str(number), artifacts=[ReleaseArtifact.model_validate(entry) for entry in entries])
+async def collect_releases(session: AsyncSession, keep: timedelta = KEEP) -> Collected:
+    """Remove the files of versions that were replaced and that no execution has, and then their bytes.
+
+    An execution can be retried or cleared for as long as its row is there: what keeps files is retention alone.
+    Publishing waits meanwhile.
+
+    :param keep: For how long a replaced file stays in any case.
+    """
+    releases = ReleaseRepository(session)
+    await releases.lock()
+    settled = await releases.settled(keep)
+    files = await releases.collect_files(settled)
+    artifacts = await releases.collect_artifacts()
+    return Collected(await releases.collect_releases(settled), files, artifacts)
+
+
+def _number(text: str) -> int | None:
+    known = text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST_NUMBER
+    return int(text) if known else None

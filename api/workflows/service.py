@@ -72,22 +72,22 @@ class WorkflowService:
         await self._release_lock.lock()
         current = await self._workflows.current(plan.workflow_id)
         if current and await self._is_same(current, compilation):
-            release = (await self._releases.latest()).release
+            release = str(await self._release_lock.latest())
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
         number = current.number + 1 if current else 1
         agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
         await self._store(agent_id, number, source, compilation, plan)
         await self._claim_routes(agent_id, plan)
         await self._subscriptions.replace(agent_id, _subscriptions(plan))
-        release = str(await self._releases.make(compilation.files))
+        release = str(await self._releases.make(self._caller.organization_id, compilation.files))
         return Publication(self._answer(compilation, plan, number, release), is_new=True)
 
     async def _is_same(self, current: PublishedVersion, compilation: Compilation) -> bool:
         """Tell whether plan and DAG file are the current ones; a newer compiler may write another DAG file."""
         if current.plan_digest != compilation.digest:
             return False
-        entries = {entry.name: entry.sha256 for entry in (await self._releases.latest()).artifacts}
-        return all(entries.get(name) == digest for name, digest in _digests(compilation).items())
+        digests = _digests(compilation)
+        return await self._artifacts.released(digests) == digests
 
     async def _store(self, agent_id: UUID, number: int, source: bytes, compilation: Compilation, plan: Plan) -> None:
         digests = {name: await self._artifacts.add(content) for name, content in compilation.files.items()}

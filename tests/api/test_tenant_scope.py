@@ -47,7 +47,9 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     version = NewVersion(slug, slug.encode(), "d" * 64, "e" * 64, f"{slug}__same")
     await WorkflowRepository(session, organization_id).add_version(AGENT, 1, version)
     await RouteRepository(session, organization_id).add(AGENT, "same", "POST", {"of": slug})
-    await ArtifactRepository(session, organization_id).add(slug.encode())
+    artifacts = ArtifactRepository(session, organization_id)
+    await artifacts.add(slug.encode())
+    await artifacts.release(1, {"same.py": slug.encode()})
     await session.execute(
         text("INSERT INTO variables (organization_id, name, value) VALUES (:org, 'v', to_json(CAST(:slug AS text)))"),
         values,
@@ -150,7 +152,9 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
 async def test_another_organisations_file_is_not_there(control_plane: ControlPlane, ours: UUID) -> None:
     theirs = hashlib.sha256(b"theirs").hexdigest()
     async with control_plane.database.transaction() as session:
-        assert await ArtifactRepository(session, ours).content(theirs) is None
+        artifacts = ArtifactRepository(session, ours)
+        assert await artifacts.content(theirs) is None
+        assert await artifacts.released(["same.py"]) == {"same.py": hashlib.sha256(b"ours").hexdigest()}
 
 
 async def test_others_runs_and_inputs_are_not_there(control_plane: ControlPlane, ours: UUID) -> None:
@@ -181,6 +185,8 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await journal.remove(["step"])
         await WorkflowRepository(session, ours).ensure("same", "renamed")
         await RouteRepository(session, ours).clear(AGENT)
+        await ArtifactRepository(session, ours).add(b"new")
+        await ArtifactRepository(session, ours).release(2, {"same.py": b"new"})
         executions = ExecutionRepository(session, ours)
         row = await executions.lock(EXECUTION)
         assert row is not None

@@ -96,6 +96,7 @@ def test_dag_files_hold_nothing_of_the_tenant(name: str) -> None:
         "PlanFile",
         "__file__",
         "DAG",
+        "dag",
         "Param",
         "SegmentOperator",
         "CodeOperator",
@@ -142,7 +143,7 @@ with DAG(
     tags=["agent-factory", "org:acme", "plan:{digest[:12]}"],
     default_args={{"retries": 5, "retry_delay": timedelta(seconds=1), "trigger_rule": "none_failed"}},
     params={{"input_id": Param(None, type=["null", "string"], description="Id of a prepared input.")}},
-):
+) as dag:
     t_a = SegmentOperator(task_id="a", plan=PLAN)
     t_b = SegmentOperator(task_id="b", plan=PLAN)
     t_c = SegmentOperator(task_id="c", plan=PLAN)

@@ -20,6 +20,7 @@ from api.executions.repository import ENDED, ExecutionRepository
 from api.notifications import Listener
 from api.relay.airflow import AirflowAwayError, AirflowClient, AirflowRefusedError
 from api.relay.repository import Entry, OutboxRepository, take_entries
+from api.relay.restarting import Restarting
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 
@@ -56,6 +57,7 @@ class Relay:
         self._loaded: dict[str, int] = {}
         """DAG id -> the version Airflow was last seen to have loaded."""
         self._plans = PlanCache()
+        self._restarting = Restarting(settings, database, airflow, self._plans)
         self._served: UUID | None = None
         """The organisation that had its turn last."""
         self._at_work: set[asyncio.Task[None]] = set()
@@ -109,8 +111,10 @@ class Relay:
             await self._postpone(entry, trouble)
 
     async def _start(self, entry: Entry) -> _Trouble | None:
-        """Start the entry's run; return what is in the way."""
+        """Start the entry's run, or start it again; return what is in the way."""
         try:
+            if entry.kind == "restart" and await self._restarting.restart(entry):
+                return None
             if await self._is_loaded(entry) and await self._airflow.start_run(entry.dag_id, str(entry.execution_id)):
                 return None
         except AirflowAwayError as error:

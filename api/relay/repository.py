@@ -11,6 +11,7 @@ from sqlalchemy import Select, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from api.executions.repository import STARTING
 from api.models import OutboxEntry, WorkflowExecution, WorkflowVersion
 
 _now = func.clock_timestamp
@@ -76,7 +77,7 @@ def _next_entries(count: int, after: UUID) -> Select[UUID, int, int]:
     execution, started = aliased(WorkflowExecution), aliased(WorkflowExecution)
     # An entry that came back has its place already.
     limited = (
-        (OutboxEntry.kind == "start") & execution.concurrency_limit.is_not(None) & execution.relayed_at.is_(None)
+        OutboxEntry.kind.in_(STARTING) & execution.concurrency_limit.is_not(None) & execution.relayed_at.is_(None)
     ).label("limited")
     group = (OutboxEntry.organization_id, OutboxEntry.agent_id, execution.concurrency_key, limited)
     due = (
@@ -139,7 +140,7 @@ def _next_entries(count: int, after: UUID) -> Select[UUID, int, int]:
 
 async def _mark_relayed(session: AsyncSession, entries: list[Entry]) -> None:
     """Have the executions of taken entries take up their places."""
-    keys = [(entry.organization_id, entry.execution_id) for entry in entries if entry.kind == "start"]
+    keys = [(entry.organization_id, entry.execution_id) for entry in entries if entry.kind in STARTING]
     if keys:
         await session.execute(
             update(WorkflowExecution)
@@ -184,6 +185,16 @@ class OutboxRepository:
             .where(OutboxEntry.organization_id == self._organization_id, OutboxEntry.id == entry_id)
             .values(**values)
         )
+
+    async def is_stopping(self, execution_id: UUID) -> bool:
+        """Tell whether a run is still to be stopped."""
+        query = select(OutboxEntry.id).where(
+            OutboxEntry.organization_id == self._organization_id,
+            OutboxEntry.execution_id == execution_id,
+            OutboxEntry.kind == "stop",
+            OutboxEntry.dead.is_(False),
+        )
+        return await self._session.scalar(query) is not None
 
     async def newest_version(self, agent_id: UUID) -> tuple[int, str]:
         """Return number and plan digest of a workflow's newest version."""

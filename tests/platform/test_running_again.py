@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ TOKEN = "import secrets\n\n\ndef main(inputs):\n    return {'token': secrets.tok
 
 
 def workflow(workflow_id: str, *tasks: dict[str, Any], **extra: Any) -> dict[str, Any]:
-    for task, after in zip(tasks, tasks[1:], strict=False):
+    for task, after in pairwise(tasks):
         task["next"] = [after["id"]]
     document = {"id": workflow_id, "name": workflow_id, "version": "1", "trigger": {"type": "manual"}}
     return {**document, "tasks": list(tasks), **extra}
@@ -27,7 +28,7 @@ def workflow(workflow_id: str, *tasks: dict[str, Any], **extra: Any) -> dict[str
 
 def ask(name: str, model: str, attempts: int = 1) -> dict[str, Any]:
     config = {"model": f"openai:{model}", "prompt": "Go on."}
-    retry = {"attempts": attempts, "backoff": "10ms"}
+    retry = {"attempts": attempts, "backoff_seconds": 0.01}
     return {"id": name, "type": "ai_inference", "config": config, "retry": retry}
 
 
@@ -36,7 +37,7 @@ def charge(url: str) -> dict[str, Any]:
 
 
 def token() -> dict[str, Any]:
-    return {"id": "token", "type": "code", "config": {"language": "python", "source": TOKEN}}
+    return {"id": "token", "type": "code", "code": TOKEN, "config": {"language": "python"}}
 
 
 def keys(web: HttpServer, name: str) -> list[str]:

@@ -20,7 +20,7 @@ from api.executions.repository import ENDED, ExecutionRepository
 from api.notifications import Listener
 from api.relay.airflow import AirflowAwayError, AirflowClient, AirflowRefusedError
 from api.relay.repository import Entry, OutboxRepository, take_entries
-from api.relay.restarting import Restarting
+from api.relay.restarting import Restarting, RunNotOverError
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 
@@ -117,7 +117,7 @@ class Relay:
                 return None
             if await self._is_loaded(entry) and await self._airflow.start_run(entry.dag_id, str(entry.execution_id)):
                 return None
-        except AirflowAwayError as error:
+        except (AirflowAwayError, RunNotOverError) as error:
             return _Trouble(str(error), self._settings.relay_unreachable_seconds)
         except AirflowRefusedError as error:
             return _Trouble(str(error), self._settings.relay_unreachable_seconds, refused=True)

@@ -10,7 +10,7 @@ from api.adoption.repository import AdoptedRunRepository
 from api.database import Database
 from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository
-from api.relay.airflow import AirflowAwayError, AirflowClient
+from api.relay.airflow import AirflowClient
 from api.relay.repository import Entry, OutboxRepository
 from api.settings import Settings
 from api.workflows.plans import PlanCache
@@ -19,7 +19,7 @@ LOOKS_BEFORE_STOP = 8
 """After so many looks (7 s) at a run that should have ended with its execution, it is stopped."""
 
 
-class RunNotOverError(AirflowAwayError):
+class RunNotOverError(Exception):
     """The run of the execution's former life has not come to its end in Airflow. Trying again later helps."""
 
 

@@ -229,11 +229,17 @@ async def test_airflow_refuses(control_plane: ControlPlane, quick: Settings, air
 async def test_it_waits_for_a_place(control_plane: ControlPlane, quick: Settings, airflow: AirflowStub) -> None:
     execution_id = await failed(control_plane, airflow, settings={"concurrency": {"limit": 1}})
     digest = (await control_plane.show(execution_id))["digest"]
+    free = await control_plane.publish(workflow(id="free", trigger={"type": "manual"}))
+    airflow.publish("default__free", free["digest"])
     async with relaying(control_plane, quick, airflow):
         other = await control_plane.execute()
         await until(is_empty(control_plane))
         await retry(control_plane, execution_id)
         third = await control_plane.execute()
+        # What came later has been taken, so these two were left.
+        last = await control_plane.execute(workflow_id="free")
+        await until(lambda: last in airflow.runs["default__free"])
+        assert [row.attempts for row in await outbox(control_plane)][:2] == [0, 0]
         await fail(control_plane, other, digest)
         await until(lambda: airflow.clears)
         assert third not in airflow.runs[DAG_ID]

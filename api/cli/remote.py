@@ -177,8 +177,9 @@ def rerun_command(execution_id: str, step_id: str | None) -> None:
 
 def describe_execution(execution: dict[str, Any]) -> list[str]:
     """Return an execution as lines of text: its status, a line a step, where to see it in Airflow."""
+    epoch = f", epoch {execution['epoch']}" if execution["epoch"] else ""
     lines = [
-        f"{execution['workflow_id']} version {execution['version']}, execution {execution['execution_id']}: "
+        f"{execution['workflow_id']} version {execution['version']}, execution {execution['execution_id']}{epoch}: "
         f"{execution['status']}{_time(execution['duration_ms'])}"
     ]
     if execution["error"]:

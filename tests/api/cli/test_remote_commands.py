@@ -155,6 +155,8 @@ class TestRunAgain:
         assert result.exit_code == 0, result.output
         body = {"execution_id": execution_id, "status": "pending", "epoch": epoch}
         assert json.loads(result.stdout).items() >= body.items()
+        shown = (await run("executions", "show", execution_id)).stdout.splitlines()[0]
+        assert shown == f"greet version 1, execution {execution_id}{', epoch 1' if epoch else ''}: pending"
 
     @pytest.mark.parametrize("command", ["retry", "rerun"])
     async def test_unknown(self, server: str, command: str) -> None:

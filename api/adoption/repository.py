@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -52,4 +52,12 @@ class AdoptedRunRepository:
             update(WorkflowExecution)
             .where(WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id == execution_id)
             .values(clear_number=clear_number)
+        )
+
+    async def forget(self, execution_id: UUID) -> None:
+        """Forget whose run an execution is: Airflow has deleted the run."""
+        await self._session.execute(
+            delete(AdoptedRun).where(
+                AdoptedRun.organization_id == self._organization_id, AdoptedRun.execution_id == execution_id
+            )
         )

@@ -134,7 +134,7 @@ def _show(remote: Remote, execution_id: str, *, wait: str = "0") -> dict[str, An
 
 @click.group("executions")
 def executions_command() -> None:
-    """Look at executions, and cancel them."""
+    """Look at executions, cancel them, and run them again."""
 
 
 @executions_command.command("show")
@@ -159,10 +159,27 @@ def cancel_command(execution_id: str) -> None:
     print_json(body)
 
 
+@executions_command.command("retry")
+@click.argument("execution_id", metavar="ID")
+def retry_command(execution_id: str) -> None:
+    """Have a failed or cancelled execution go on where it failed."""
+    print_json(call(Remote(), "POST", f"/api/v1/executions/{quote(execution_id, safe='')}/retry"))
+
+
+@executions_command.command("rerun")
+@click.argument("execution_id", metavar="ID")
+@click.option("--from", "step_id", metavar="STEP", help="The first task to run again. [default: all]")
+def rerun_command(execution_id: str, step_id: str | None) -> None:
+    """Run an ended execution again, what succeeded too: model calls are paid again."""
+    path = f"/api/v1/executions/{quote(execution_id, safe='')}/rerun"
+    print_json(call(Remote(), "POST", path, params={} if step_id is None else {"from": step_id}))
+
+
 def describe_execution(execution: dict[str, Any]) -> list[str]:
     """Return an execution as lines of text: its status, a line a step, where to see it in Airflow."""
+    epoch = f", epoch {execution['epoch']}" if execution["epoch"] else ""
     lines = [
-        f"{execution['workflow_id']} version {execution['version']}, execution {execution['execution_id']}: "
+        f"{execution['workflow_id']} version {execution['version']}, execution {execution['execution_id']}{epoch}: "
         f"{execution['status']}{_time(execution['duration_ms'])}"
     ]
     if execution["error"]:

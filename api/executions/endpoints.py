@@ -10,7 +10,14 @@ from api.auth import CallerDep, SettingsDep
 from api.database import DatabaseDep, Transaction
 from api.edge import EdgeRoute
 from api.executions.repository import ENDED, Outcome
-from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionCreate, ExecutionView
+from api.executions.restarts import RestartService
+from api.executions.schemas import (
+    ExecutionAccepted,
+    ExecutionCancelled,
+    ExecutionCreate,
+    ExecutionRestarted,
+    ExecutionView,
+)
 from api.executions.service import ExecutionService, parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
 from api.idempotency.keys import read_key
@@ -60,6 +67,31 @@ async def cancel_execution(
     if cancelled.status in ENDED:
         response.status_code = 200
     return cancelled
+
+
+@router.post("/executions/{execution_id}/retry", status_code=202)
+async def retry_execution(
+    execution_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
+) -> ExecutionRestarted:
+    """Have a failed or cancelled execution go on where it failed: successes stay, the rest runs again."""
+    service = RestartService(session, caller.organization_id, settings, plans)
+    return await service.retry(parse_execution_id(execution_id))
+
+
+@router.post("/executions/{execution_id}/rerun", status_code=202)
+async def rerun_execution(
+    execution_id: str,
+    caller: CallerDep,
+    settings: SettingsDep,
+    plans: PlansDep,
+    session: Transaction,
+    step_id: Annotated[
+        str | None, Query(alias="from", description="The first task to run again. Without it, all tasks do.")
+    ] = None,
+) -> ExecutionRestarted:
+    """Have an ended execution run again from a task on, successes too, in a new epoch."""
+    service = RestartService(session, caller.organization_id, settings, plans)
+    return await service.rerun(parse_execution_id(execution_id), step_id)
 
 
 @router.get("/executions/{execution_id}")

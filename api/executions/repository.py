@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, literal, select
+from sqlalchemy import delete, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +18,8 @@ from api.workflows.repository import PublishedVersion
 ENDED = ("success", "failed", "cancelled")
 NOT_SCHEDULED = "not_scheduled"
 """Error of an execution that could not be started in Airflow."""
+STARTING = ("start", "restart")
+"""Kinds of outbox entries after which an execution is at work."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,13 @@ class ExecutionRepository:
         ).scalar_one()
 
     async def add_to_outbox(
-        self, execution_id: UUID, version: PublishedVersion, *, key: str = "", called: bool = False
+        self,
+        execution_id: UUID,
+        version: PublishedVersion,
+        *,
+        key: str = "",
+        called: bool = False,
+        kind: str = "start",
     ) -> None:
         """Have a relay tell Airflow.
 
@@ -124,6 +132,7 @@ class ExecutionRepository:
                 dag_id=version.dag_id,
                 called=called,
                 concurrency_key=key,
+                kind=kind,
             )
         )
 
@@ -153,11 +162,11 @@ class ExecutionRepository:
         return Outcome(*row) if row else None
 
     async def steps(self, execution_id: UUID) -> Sequence[ExecutionStep]:
-        """Return the journal of all epochs; of one step the newest epoch comes last."""
-        query = (
-            select(ExecutionStep)
-            .where(ExecutionStep.organization_id == self._organization_id, ExecutionStep.execution_id == execution_id)
-            .order_by(ExecutionStep.epoch)
+        """Return the journal: what counts now, of whatever epoch."""
+        query = select(ExecutionStep).where(
+            ExecutionStep.organization_id == self._organization_id,
+            ExecutionStep.execution_id == execution_id,
+            ExecutionStep.current == true(),
         )
         return (await self._session.scalars(query)).all()
 
@@ -262,17 +271,34 @@ class ExecutionRepository:
         return await self._session.scalar(query.limit(1)) is not None
 
     async def withdraw(self, execution_id: UUID) -> int | None:
-        """Take the order to start an execution back; return how often a relay tried, None if there is no order."""
+        """Take the order to start an execution, or to start it again, back; return how often a relay tried, None if
+        there is no order."""
         return await self._session.scalar(
             delete(OutboxEntry)
             .where(
                 OutboxEntry.organization_id == self._organization_id,
                 OutboxEntry.execution_id == execution_id,
-                OutboxEntry.kind == "start",
+                OutboxEntry.kind.in_(STARTING),
                 OutboxEntry.dead.is_(False),
             )
             .returning(OutboxEntry.attempts)
         )
+
+    async def restart_run(self, execution_id: UUID, version: PublishedVersion, key: str) -> None:
+        """Have a relay start the run in Airflow again.
+
+        It is a new entry in any case: a relay that still is at an older one deletes that one only.
+
+        :param key: The execution's ``concurrency_key``.
+        """
+        await self._session.execute(
+            delete(OutboxEntry).where(
+                OutboxEntry.organization_id == self._organization_id,
+                OutboxEntry.execution_id == execution_id,
+                OutboxEntry.kind == "restart",
+            )
+        )
+        await self.add_to_outbox(execution_id, version, key=key, kind="restart")
 
     async def stop_run(self, execution_id: UUID, version: PublishedVersion, seconds: float = 0.0) -> None:
         """Have a relay stop the run in Airflow, in so many seconds."""

@@ -42,6 +42,15 @@ class ExecutionCancelled(BaseModel):
     status: ExecutionStatus
 
 
+class ExecutionRestarted(BaseModel):
+    """An ended execution that runs again: ``pending`` until its first step starts."""
+
+    execution_id: UUID
+    status: ExecutionStatus
+    epoch: int
+    url: str
+
+
 class ErrorHandling(BaseModel):
     """What became of a failed execution's ``error_workflow``: the execution that it started, or why it did not."""
 
@@ -81,8 +90,9 @@ class ExecutionView(BaseModel):
 
     ``version`` and ``digest`` are of the version that runs; until the first step starts, of the one that was current
     at acceptance. ``depth`` counts the executions in a row that started one another up to this one; ``error_of`` is the
-    failed execution that this one was started for. ``duration_ms`` counts from acceptance, ``queued_ms`` from
-    acceptance to the first lease.
+    failed execution that this one was started for. ``epoch`` counts how often it was rerun; a step that was not is
+    shown with its older result. ``duration_ms`` counts from acceptance, ``queued_ms`` from acceptance to the first
+    lease; both from ``reopened_at`` where it was run again.
     """
 
     execution_id: UUID
@@ -90,11 +100,13 @@ class ExecutionView(BaseModel):
     version: int
     digest: str
     status: ExecutionStatus
+    epoch: int
     trigger: JsonValue
     input: JsonValue
     output: JsonValue
     error: StepError | None
     accepted_at: datetime
+    reopened_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
     cancel_requested_at: datetime | None

@@ -40,17 +40,20 @@ def show_execution(
         )
         for step_id, step in with_bodies(plan.steps, records.keys() | running)
     ]
+    began = execution.reopened_at or execution.accepted_at
     return ExecutionView(
         execution_id=execution.id,
         workflow_id=version.workflow_id,
         version=version.number,
         digest=version.plan_digest,
         status=execution.status,
+        epoch=execution.epoch,
         trigger=execution.trigger,
         input=execution.input,
         output=execution.output,
         error=execution.error,
         accepted_at=execution.accepted_at,
+        reopened_at=execution.reopened_at,
         started_at=execution.started_at,
         completed_at=execution.completed_at,
         cancel_requested_at=execution.cancel_requested_at,
@@ -58,8 +61,8 @@ def show_execution(
         depth=execution.depth,
         error_of=execution.error_of,
         error_workflow=execution.error_handling,
-        queued_ms=_milliseconds(execution.accepted_at, execution.started_at),
-        duration_ms=_milliseconds(execution.accepted_at, execution.completed_at),
+        queued_ms=_milliseconds(began, execution.started_at),
+        duration_ms=_milliseconds(began, execution.completed_at),
         usage=_total([usage for step in steps for usage in step.usage]),
         steps=steps,
         url=f"{public_url}/api/v1/executions/{execution.id}",

@@ -24,6 +24,10 @@ class WorkflowExecution(Base):
     first unhandled failure, while other units may still be at work: they start nothing more.
     ``answer`` is the first ``respond``.
 
+    ``epoch`` grows when steps are run again that had succeeded; ``life`` with each reopening, whatever its reason, and
+    ``reopened_at`` is when the last one was. ``clear_number`` is that of Airflow's run in this life; -1 where a new run
+    has to take the place of one that is gone.
+
     ``relayed_at`` is when a relay first took it for Airflow, or when it began without one: from then to
     ``completed_at`` it takes up one of its workflow's ``concurrency_limit`` places, counted for each
     ``concurrency_key``. ``cancel_requested_at`` is kept until it is reopened. ``depth`` counts the executions that
@@ -78,6 +82,7 @@ class WorkflowExecution(Base):
     status: Mapped[str] = mapped_column(server_default="pending")
     halted: Mapped[bool] = mapped_column(server_default=text("false"))
     epoch: Mapped[int] = mapped_column(server_default=text("0"))
+    life: Mapped[int] = mapped_column(server_default=text("0"))
     clear_number: Mapped[int] = mapped_column(server_default=text("0"))
     trigger: Mapped[JsonColumn]
     input: Mapped[JsonColumn]
@@ -88,6 +93,7 @@ class WorkflowExecution(Base):
     timeout_seconds: Mapped[float | None]
     accepted_at: Mapped[CreatedAt]
     started_at: Mapped[Timestamp | None]
+    reopened_at: Mapped[Timestamp | None]
     completed_at: Mapped[Timestamp | None]
     relayed_at: Mapped[Timestamp | None]
     cancel_requested_at: Mapped[Timestamp | None]
@@ -98,6 +104,16 @@ class WorkflowExecution(Base):
     error_of: Mapped[UUID | None]
     caller: Mapped[str | None]
     error_handling: Mapped[OptionalJson]
+
+    @property
+    def awaits_restart(self) -> bool:
+        """Whether it is to run again, and its run in Airflow has not begun to."""
+        return self.status == "pending" and self.life > 0
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether it is of an adopted run whose input broke the schema, so that nothing of it ever ran."""
+        return self.started_at is None and (self.error or {}).get("code") == "invalid_input"
 
 
 class AdoptedRun(Base):
@@ -114,7 +130,7 @@ class AdoptedRun(Base):
 
 
 class ExecutionStep(Base):
-    """The journal: the result of one step."""
+    """The journal: the result of one step in one epoch. ``current`` ends where a later epoch runs the step again."""
 
     __tablename__ = "execution_steps"
     __table_args__ = (_of_execution(),)
@@ -133,6 +149,7 @@ class ExecutionStep(Base):
     usage: Mapped[JsonColumn]
     answer: Mapped[OptionalJson]
     journaled_at: Mapped[CreatedAt]
+    current: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
 class Lease(Base):
@@ -154,7 +171,7 @@ class Lease(Base):
 
 
 class OutboxEntry(Base):
-    """What Airflow has still to hear of an execution: ``start`` its run, or ``stop`` it.
+    """What Airflow has still to hear of an execution: ``start`` its run, ``stop`` it, or ``restart`` it.
 
     Gone once Airflow did it; ``dead`` ones stay, with the error, since ``buried_at``. ``available_at`` is when a relay
     may take it: a relay that takes one moves it ahead, so that the entry comes back if the relay dies. ``attempts``
@@ -175,12 +192,12 @@ class OutboxEntry(Base):
             "called",
             "concurrency_key",
             "id",
-            postgresql_where=text("NOT dead AND kind = 'start' AND attempts = 0"),
+            postgresql_where=text("NOT dead AND kind <> 'stop' AND attempts = 0"),
         ),
         Index(
             "ix_outbox_returning",
             "available_at",
-            postgresql_where=text("NOT dead AND (kind <> 'start' OR attempts > 0)"),
+            postgresql_where=text("NOT dead AND (kind = 'stop' OR attempts > 0)"),
         ),
         Index("ix_outbox_dead", "organization_id", "id", postgresql_where=text("dead")),
     )

@@ -58,7 +58,7 @@ class PauseRepository:
         """Return how many executions Airflow has not been told of."""
         query = select(func.count()).where(
             OutboxEntry.organization_id == self._organization_id,
-            OutboxEntry.kind == "start",
+            OutboxEntry.kind != "stop",
             OutboxEntry.dead.is_(False),
         )
         return await self._session.scalar(query) or 0

@@ -59,6 +59,8 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         ("core", "dags_are_paused_at_creation"): "False",
         # The default (30 s) skips writing a workflow that is published twice within it: old graph, new code.
         ("core", "min_serialized_dag_update_interval"): "0",
+        # A run that begins again stays on its version, backfills included: their default is another one.
+        ("core", "rerun_with_latest_version"): "False",
         ("core", "simple_auth_manager_users"): f"{USER}:admin",
         ("core", "simple_auth_manager_passwords_file"): str(folder / "passwords.json"),
         ("database", "sql_alchemy_conn"): cluster.url("airflow", "postgresql+psycopg2"),

@@ -98,6 +98,28 @@ class AirflowClient:
         if response.status_code != 404:
             self._check(response)
 
+    async def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """Return the state of a run; None where Airflow has no such run.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}")
+        if response.status_code == 404:
+            return None
+        self._check(response)
+        return str(response.json().get("state"))
+
+    async def clear_run(self, dag_id: str, run_id: str) -> None:
+        """Have every task of a run run again, on the version that the run has: its graph and its plan stay a pair.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses, or has no such run.
+        """
+        body = {"dry_run": False, "only_failed": False, "run_on_latest_version": False}
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/clear"
+        self._check(await self._request("POST", path, json=body))
+
     async def push(self, dag_id: str = SENTINEL_DAG) -> None:
         """Ask Airflow to look for the newest release now. Best effort: it polls too.
 

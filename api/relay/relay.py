@@ -21,6 +21,7 @@ from api.notifications import Listener
 from api.relay.airflow import AirflowAwayError, AirflowClient, AirflowRefusedError
 from api.relay.outages import Outage, backoff
 from api.relay.repository import Entry, Limits, OutboxRepository, take_entries
+from api.relay.restarting import Restarting, RunNotOverError
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 
@@ -70,6 +71,7 @@ class Relay:
         """Workflow -> that Airflow does not show its newest version."""
         self._limits = Limits(settings.max_running_per_organization, settings.max_running)
         self._plans = PlanCache()
+        self._restarting = Restarting(settings, database, airflow, self._plans)
         self._served: UUID | None = None
         """The organisation that had its turn last."""
         self._at_work: set[asyncio.Task[None]] = set()
@@ -142,11 +144,17 @@ class Relay:
             await self._postpone(entry, trouble)
 
     async def _start(self, entry: Entry) -> _Trouble | None:
-        """Start the entry's run; return what is in the way."""
+        """Start the entry's run, or start it again; return what is in the way."""
         try:
+            if entry.kind == "restart" and await self._restarting.restart(entry):
+                self._away.end()
+                return None
             is_started = await self._is_loaded(entry) and await self._airflow.start_run(
                 entry.dag_id, str(entry.execution_id)
             )
+        except RunNotOverError as error:
+            self._away.end()
+            return _Trouble(str(error), self._settings.relay_unreachable_seconds)
         except (AirflowAwayError, AirflowRefusedError) as error:
             return self._failed(entry, error)
         self._away.end()

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.executions.repository import STARTING
 from api.models import OutboxEntry, WorkflowExecution, WorkflowVersion
 
 _now = func.clock_timestamp
@@ -49,18 +50,18 @@ class Limits:
 _TAKING = 4_210_077_002  # any number, the same in every relay
 
 # The statement looks at few rows however many wait: at the first entries of each lane that has any (a lane is a
-# workflow's entries of one key), and at those that were taken before or are no starts, which are few.
+# workflow's entries of one key), and at those that were taken before or are stops, which are few.
 _NEXT = text(
     """
     WITH RECURSIVE lanes AS (
         (SELECT organization_id, agent_id, called, concurrency_key FROM outbox
-         WHERE NOT dead AND kind = 'start' AND attempts = 0
+         WHERE NOT dead AND kind <> 'stop' AND attempts = 0
          ORDER BY organization_id, agent_id, called, concurrency_key LIMIT 1)
         UNION ALL
         -- From lane to lane by one jump through the index each.
         SELECT following.* FROM lanes CROSS JOIN LATERAL (
             SELECT organization_id, agent_id, called, concurrency_key FROM outbox
-            WHERE NOT dead AND kind = 'start' AND attempts = 0
+            WHERE NOT dead AND kind <> 'stop' AND attempts = 0
                 AND (organization_id, agent_id, called, concurrency_key)
                     > (lanes.organization_id, lanes.agent_id, lanes.called, lanes.concurrency_key)
             ORDER BY organization_id, agent_id, called, concurrency_key LIMIT 1
@@ -78,22 +79,22 @@ _NEXT = text(
             SELECT organization_id, id, execution_id, kind, created_at FROM outbox
             WHERE (organization_id, agent_id, called, concurrency_key)
                     = (lanes.organization_id, lanes.agent_id, lanes.called, lanes.concurrency_key)
-                AND NOT dead AND kind = 'start' AND attempts = 0 AND available_at <= clock_timestamp()
+                AND NOT dead AND kind <> 'stop' AND attempts = 0 AND available_at <= clock_timestamp()
             ORDER BY id LIMIT :count
         ) entry
         WHERE takes_starts
         UNION ALL
         SELECT organization_id, id, execution_id, kind, created_at, resumed_at
         FROM outbox JOIN open_workflows USING (organization_id, agent_id)
-        WHERE NOT dead AND (kind <> 'start' OR attempts > 0) AND available_at <= clock_timestamp()
+        WHERE NOT dead AND (kind = 'stop' OR attempts > 0) AND available_at <= clock_timestamp()
             AND (takes_starts OR kind = 'stop')
     ),
     -- Who has its place already, and who has no limit, needs none. A parent that waits keeps its place: what it waits
     -- for is never held back by the limits of organisations and of all, or they would wait for each other for ever.
     ranked AS (
         SELECT due.*, e.agent_id, e.concurrency_key, e.concurrency_limit, e.relayed_at,
-            kind = 'start' AND e.relayed_at IS NULL AND e.concurrency_limit IS NOT NULL AS is_limited,
-            kind = 'start' AND e.relayed_at IS NULL AND e.parent_execution_id IS NULL AS is_counted
+            kind <> 'stop' AND e.relayed_at IS NULL AND e.concurrency_limit IS NOT NULL AS is_limited,
+            kind <> 'stop' AND e.relayed_at IS NULL AND e.parent_execution_id IS NULL AS is_counted
         FROM due JOIN workflow_executions e ON (e.organization_id, e.id) = (due.organization_id, due.execution_id)
     ),
     numbered AS (
@@ -210,7 +211,7 @@ async def take_entries(
 
 async def _mark_relayed(session: AsyncSession, entries: list[Entry]) -> None:
     """Have the executions of taken entries take up their places."""
-    keys = [(entry.organization_id, entry.execution_id) for entry in entries if entry.kind == "start"]
+    keys = [(entry.organization_id, entry.execution_id) for entry in entries if entry.kind in STARTING]
     if keys:
         await session.execute(
             update(WorkflowExecution)
@@ -266,6 +267,16 @@ class OutboxRepository:
             .execution_options(synchronize_session=False)
         )
         return updated.first() is not None
+
+    async def is_stopping(self, execution_id: UUID) -> bool:
+        """Tell whether a run is still to be stopped."""
+        query = select(OutboxEntry.id).where(
+            OutboxEntry.organization_id == self._organization_id,
+            OutboxEntry.execution_id == execution_id,
+            OutboxEntry.kind == "stop",
+            OutboxEntry.dead.is_(False),
+        )
+        return await self._session.scalar(query) is not None
 
     async def newest_version(self, agent_id: UUID) -> tuple[int, str]:
         """Return number and plan digest of a workflow's newest version."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -182,8 +182,9 @@ class JournalRepository:
         )
 
     async def records(self) -> dict[str, StepRecord]:
-        """Return the journal by step id; the newest epoch of each step."""
-        query = select(ExecutionStep).where(*self._mine()).order_by(ExecutionStep.epoch, ExecutionStep.journaled_at)
+        """Return the journal by step id: what counts now, of whatever epoch."""
+        query = select(ExecutionStep).where(*self._mine(ExecutionStep.current == true()))
+        query = query.order_by(ExecutionStep.epoch, ExecutionStep.journaled_at)
         return {row.step_id: _record(row) for row in await self._session.scalars(query)}
 
     async def is_empty(self) -> bool:
@@ -202,8 +203,15 @@ class JournalRepository:
         await self._session.execute(_REPLACE_STEP if replace else _KEEP_STEP, rows)
 
     async def remove(self, step_ids: Iterable[str]) -> None:
-        """Forget results, so that the steps run again."""
-        await self._session.execute(delete(ExecutionStep).where(*self._mine(ExecutionStep.step_id.in_(step_ids))))
+        """Forget results, so that the steps run again in this epoch. Those of former epochs stay history."""
+        await self._session.execute(delete(ExecutionStep).where(*self._current(step_ids)))
+
+    async def retire(self, step_ids: Iterable[str]) -> None:
+        """Make results history, so that the steps run again in a new epoch."""
+        await self._session.execute(update(ExecutionStep).where(*self._current(step_ids)).values(current=False))
+
+    def _current(self, step_ids: Iterable[str]) -> tuple[ColumnElement[bool], ...]:
+        return self._mine(ExecutionStep.current == true(), ExecutionStep.step_id.in_(step_ids))
 
     def _row(self, epoch: int, record: StepRecord) -> dict[str, Any]:
         return {

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.adoption.service import AdoptionService
-from api.approvals.repository import ApprovalRepository
 from api.approvals.service import ApprovalService
 from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
+from api.executions.reopening import Reopening
 from api.executions.repository import ENDED
 from api.organizations.repository import VariableRepository
 from api.problems import Problem, not_found
@@ -20,7 +20,6 @@ from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepos
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
-from operators.execution.flow import Flow
 from operators.execution.records import (
     DECIDED,
     AnswerReceipt,
@@ -84,11 +83,12 @@ class RuntimeService:
         """
         if (request.organization, request.workflow_id) != (self._execution.organization, self._execution.workflow_id):
             raise not_found(f"execution of {request.organization}/{request.workflow_id}", self._row.id)
-        if request.clear_number > self._row.clear_number:
-            await self._reopen(request)
+        await self._enter_life(request)
         if self._row.status in ENDED:
             raise self._ended()
         version = await self._pin(request.plan_digest)
+        if self._row.status == "pending":
+            await self._begin()
         token = await self._leases.take(request.unit, request.owner, self._settings.lease_ttl_seconds)
         if token is None:
             retry_after = await self._leases.seconds_left(request.unit)
@@ -100,25 +100,22 @@ class RuntimeService:
         detail = f"The execution has ended: {self._row.status}."
         return Problem(410, "execution_ended", detail, execution_status=self._row.status)
 
-    async def _reopen(self, request: LeaseRequest) -> None:
-        """Begin again where it failed: someone cleared tasks in Airflow. What the first life still sends is stale."""
-        if self._was_refused():
-            await self._begin_anew(request)
-        version = await self._workflows.by_id(self._row.version_id)
-        assert version is not None, "versions are never deleted"
-        loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
-        records = await self._journal.records()
-        again = records.keys() - Flow(loaded.plan).kept(records).keys()
-        await self._journal.remove(again)
-        await ApprovalRepository(self._session, self._row.organization_id).supersede(self._row.id, again)
-        await self._leases.revoke_all()
-        row = self._row
-        row.clear_number, row.status, row.halted = request.clear_number, "running", False
-        row.output = row.error = row.completed_at = row.cancel_requested_at = row.error_handling = None
+    async def _enter_life(self, request: LeaseRequest) -> None:
+        """Reopen the execution where someone cleared tasks in Airflow.
 
-    def _was_refused(self) -> bool:
-        """Tell whether the input of an adopted run broke the schema, so that nothing of it ever ran."""
-        return self._row.started_at is None and (self._row.error or {}).get("code") == "invalid_input"
+        :raises Problem: 410 for a task of Airflow's run from before the restart that the execution waits for.
+        """
+        row = self._row
+        if row.awaits_restart:
+            if request.clear_number <= row.clear_number:
+                detail = "This run of the execution has ended; the execution is about to run again."
+                raise Problem(410, "execution_ended", detail, execution_status="failed")
+            row.clear_number = request.clear_number
+        elif request.clear_number > row.clear_number:
+            if row.was_refused:
+                await self._begin_anew(request)
+            await Reopening(self._session, row.organization_id, self._plans).go_on(row)
+            row.clear_number = request.clear_number
 
     async def _begin_anew(self, request: LeaseRequest) -> None:
         """Look again at the input of an adopted run that was refused: Airflow may run a newer version now.
@@ -143,17 +140,16 @@ class RuntimeService:
         if version is None:
             detail = f"No version of workflow {self._execution.workflow_id!r} has the plan {plan_digest[:12]!r}."
             raise Problem(409, "plan_mismatch", detail)
-        await self._begin(version)
+        loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
+        variables = VariableRepository(self._session, self._row.organization_id)
+        self._row.vars = await variables.values(loaded.plan.vars)
+        self._row.plan_digest, self._row.version_id = version.plan_digest, version.version_id
         return version
 
-    async def _begin(self, version: PublishedVersion) -> None:
+    async def _begin(self) -> None:
         row = self._row
-        loaded = await self._plans.load(self._session, row.organization_id, version.plan_digest)
-        row.vars = await VariableRepository(self._session, row.organization_id).values(loaded.plan.vars)
-        row.plan_digest, row.version_id = version.plan_digest, version.version_id
         row.status = "running"
-        if row.started_at is None:
-            row.started_at = await self._session.scalar(func.clock_timestamp())
+        row.started_at = await self._session.scalar(func.clock_timestamp())
         if row.relayed_at is None:
             # Begun without a relay, it takes up its place all the same.
             row.relayed_at = row.started_at
@@ -165,7 +161,8 @@ class RuntimeService:
             ttl_seconds=self._settings.lease_ttl_seconds,
             heartbeat_seconds=self._settings.lease_heartbeat_seconds,
             epoch=row.epoch,
-            clear_number=row.clear_number,
+            life=row.life,
+            since=row.reopened_at,
             execution=ExecutionInfo(
                 id=str(row.id),
                 workflow_id=version.workflow_id,

@@ -30,6 +30,11 @@ def task_id(journal_id: str) -> str:
     return journal_id.rpartition(".")[2]
 
 
+def top_level(journal_id: str) -> str:
+    """Return the plan's step that an id belongs to: of ``a[0].b[2].c`` this is ``a``."""
+    return journal_id.partition("[")[0]
+
+
 def records_by_item(journal: Mapping[str, StepRecord]) -> dict[str, dict[str, StepRecord]]:
     """Return for each prefix of :func:`body_prefix` the records of the body's steps, by the ids of their tasks."""
     items: dict[str, dict[str, StepRecord]] = {}

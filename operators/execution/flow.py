@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from compiler.plan import Edge, Plan, Step
-from operators.execution.bodies import body_prefix, items_of_maps
+from operators.execution.bodies import body_prefix, items_of_maps, top_level
 from operators.execution.records import DECIDED, StepRecord, StepStatus
 
 Verdict = Literal["waiting", "run", "skip"]
@@ -140,6 +140,20 @@ class Flow(StepFlow):
         """
         again = _again(self, journal, "", items_of_maps(journal))
         return {step_id: record for step_id, record in journal.items() if step_id not in again}
+
+    def kept_besides(self, journal: Journal, step_ids: Iterable[str]) -> dict[str, StepRecord]:
+        """Return what stays of a journal when some steps run again whatever came of them, and what follows them does.
+
+        Elsewhere what came to no good end runs again too; a failure that was handled is one. With a map go its items.
+        """
+        again = {*step_ids}
+        again |= {step_id for step_id in self.steps if step_id in journal and not self._is_settled(journal[step_id])}
+        again |= self.behind(again)
+        return {journal_id: record for journal_id, record in journal.items() if top_level(journal_id) not in again}
+
+    def _is_settled(self, record: StepRecord) -> bool:
+        handled = record.status == "failed" and not self.is_unhandled(record)
+        return handled or record.status in ("success", "skipped")
 
 
 def _again(flow: StepFlow, journal: Journal, prefix: str, items: Mapping[str, set[int]]) -> set[str]:

@@ -44,6 +44,9 @@ from operators.execution.records import (
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 from operators.steps.base import Credentials
 
+EPOCH = 0
+"""Nobody runs again on purpose here what has succeeded."""
+
 
 @dataclass(slots=True)
 class _Lease:
@@ -69,6 +72,7 @@ class StoredExecution:
     cancelled: bool = False
     events: dict[str, Emission] = field(default_factory=dict)
     clear_number: int = 0
+    since: datetime | None = None
     plan_digest: str | None = None
     last_token: int = 0
     leases: dict[str, _Lease] = field(default_factory=dict)
@@ -200,8 +204,9 @@ class InMemoryStore:
             token=execution.last_token,
             ttl_seconds=self._ttl,
             heartbeat_seconds=self._ttl / 3,
-            epoch=execution.clear_number,
-            clear_number=execution.clear_number,
+            epoch=EPOCH,
+            life=execution.clear_number,
+            since=execution.since,
             execution=execution.info,
             input=execution.input,
             trigger=execution.trigger,
@@ -213,7 +218,7 @@ class InMemoryStore:
 
     def _reopen(self, execution: StoredExecution, clear_number: int) -> None:
         """Begin again where it failed. Older leases end, so that results of the first life are refused."""
-        execution.clear_number = clear_number
+        execution.clear_number, execution.since = clear_number, self._now()
         execution.steps = Flow(execution.plan).kept(execution.steps)
         execution.status, execution.output, execution.error = "running", None, None
         execution.halted = execution.cancelled = False
@@ -287,7 +292,7 @@ class InMemoryStore:
     async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:
         """Ask for a decision; see ``ExecutionStore``."""
         execution = self.execution(execution_id)
-        if execution.ended or request.epoch != execution.clear_number:
+        if execution.ended or request.epoch != EPOCH:
             raise StaleLeaseError(f"execution {execution_id!r} has ended, or is in another epoch")
         if step_id not in execution.approvals:
             self._asked += 1

@@ -119,15 +119,16 @@ class LeaseGrant(Record):
 
     ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
     being cancelled: start nothing, decide what is left, settle. ``cancelled`` means that it is being cancelled: running
-    steps are cut off too. ``steps`` is the journal by step id. ``clear_number`` is that of the DAG run, as in
-    :class:`LeaseRequest`.
+    steps are cut off too. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
+    ``since`` is when it was last, and the workflow's time-out counts from there; None stands for its acceptance.
     """
 
     token: int
     ttl_seconds: float
     heartbeat_seconds: float
     epoch: int
-    clear_number: int = 0
+    life: int = 0
+    since: datetime | None = None
     execution: ExecutionInfo
     input: JsonValue = None
     trigger: JsonValue = None

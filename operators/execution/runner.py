@@ -236,11 +236,11 @@ class _UnitRun:
             self._limit = None
 
     def _seconds_left(self) -> float | None:
-        """Return how long the workflow's time-out leaves; it counts from acceptance."""
+        """Return how long the workflow's time-out leaves; it counts from acceptance, or the last reopening."""
         if self._flow.plan.timeout_seconds is None:
             return None
-        accepted = datetime.fromisoformat(self._grant.execution.started_at)
-        return self._flow.plan.timeout_seconds - (self._clock.now() - accepted).total_seconds()
+        since = self._grant.since or datetime.fromisoformat(self._grant.execution.started_at)
+        return self._flow.plan.timeout_seconds - (self._clock.now() - since).total_seconds()
 
     async def _work(self) -> None:
         try:
@@ -307,7 +307,7 @@ class _UnitRun:
             self._clock,
             self._stubs,
             wait=self._wait,
-            life=self._grant.clear_number,
+            life=self._grant.life,
             begun=begun,
         )
 

@@ -175,6 +175,7 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         statement = text("DELETE FROM adopted_runs WHERE organization_id = :org")
         await session.execute(statement, {"org": ours})
         await AdoptedRunRepository(session, ours).add("same", "run", EXECUTION, 7)
+        await AdoptedRunRepository(session, ours).forget(EXECUTION)
         await InputRepository(session, ours).add(AGENT, "new")
         leases, journal = LeaseRepository(session, ours, EXECUTION), JournalRepository(session, ours, EXECUTION)
         await leases.extend("unit", 1, 600, ["step"])
@@ -183,6 +184,8 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await leases.give_back("unit", 3)
         await journal.write(0, [StepRecord(id="step", status="failed")], replace=True)
         await journal.remove(["step"])
+        await journal.write(0, [StepRecord(id="step", status="failed")], replace=True)
+        await journal.retire(["step"])
         await WorkflowRepository(session, ours).ensure("same", "renamed")
         await RouteRepository(session, ours).clear(AGENT)
         await ArtifactRepository(session, ours).add(b"new")
@@ -220,6 +223,8 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await executions.stop_run(EXECUTION, current)
         await executions.add_to_outbox(EXECUTION, current)
         assert await executions.withdraw(EXECUTION) == 0
+        await executions.restart_run(EXECUTION, current)
+        assert await outbox.is_stopping(EXECUTION)
         assert await rows_of(session, "theirs") == before
         assert mine.keys() == before.keys()
 

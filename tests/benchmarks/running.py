@@ -11,7 +11,6 @@ from importlib.metadata import version
 import httpx
 
 from api.platform import client
-from api.platform.home import Home
 from api.platform.postgres import locate
 from tests.support import Platform, airflow_client, temporary_home
 

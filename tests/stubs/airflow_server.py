@@ -27,6 +27,18 @@ class _PatchBody(BaseModel):
     state: Literal["queued", "success", "failed"]
 
 
+class _ClearBody(BaseModel):
+    """As in Airflow, nothing is cleared unless ``dry_run`` is said to be false."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = True
+    only_failed: bool = False
+    only_new: bool = False
+    run_on_latest_version: bool | None = None
+    note: str | None = None
+
+
 @dataclass
 class AirflowStub:
     """The state behind the API; tests read and change it.
@@ -39,6 +51,7 @@ class AirflowStub:
     :param broken: Ids of runs that answer HTTP 500.
     :param posts: How often a run was asked for: ``made``, ``there already``, ``broken``.
     :param requests: How many requests for DAGs and runs came.
+    :param clears: Run id -> the bodies that cleared it; ``clear_failures`` as ``failures``.
     """
 
     username: str = "admin"
@@ -53,6 +66,8 @@ class AirflowStub:
     broken: set[str] = field(default_factory=set)
     posts: Counter[str] = field(default_factory=Counter)
     requests: int = 0
+    clears: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    clear_failures: list[int] = field(default_factory=list)
     token: str = "token-0"
     logins: int = 0
     dag_reads: int = 0
@@ -76,6 +91,7 @@ class AirflowStub:
         app.post("/api/v2/dags/{dag_id}/dagRuns")(self._start)
         app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")(self._get_run)
         app.patch("/api/v2/dags/{dag_id}/dagRuns/{run_id}")(self._patch_run)
+        app.post("/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear")(self._clear_run)
         app.put("/api/v2/parseDagFile/{file_token}", status_code=201)(self._parse)
         return app
 
@@ -133,6 +149,20 @@ class AirflowStub:
             raise HTTPException(404, f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
         self.states[run_id] = body.state
         return {"dag_run_id": run_id, "dag_id": dag_id, "state": body.state}
+
+    async def _clear_run(self, dag_id: str, run_id: str, body: _ClearBody, request: Request) -> dict[str, Any]:
+        self._check(request)
+        if self.clear_failures:
+            raise HTTPException(self.clear_failures.pop(0), "as the test wants it")
+        if run_id not in self.runs.get(dag_id, {}):
+            raise HTTPException(404, f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found")
+        if body.dry_run:
+            return {"task_instances": [], "total_entries": 0}
+        self.clears.setdefault(run_id, []).append(body.model_dump())
+        # A run that has not ended keeps its state; its tasks begin again all the same.
+        if self.states.get(run_id, "queued") in ("success", "failed"):
+            self.states[run_id] = "queued"
+        return {"dag_run_id": run_id, "dag_id": dag_id, "state": self.states.get(run_id, "queued")}
 
     async def _parse(self, file_token: str, request: Request) -> None:
         self._check(request)

@@ -12,8 +12,8 @@ depends_on = None
 
 PAUSABLE = ("organizations", "agents")
 AT_WORK = sa.text("completed_at IS NULL AND relayed_at IS NOT NULL")
-WAITING = sa.text("NOT dead AND kind = 'start' AND attempts = 0")
-RETURNING = sa.text("NOT dead AND (kind <> 'start' OR attempts > 0)")
+WAITING = sa.text("NOT dead AND kind <> 'stop' AND attempts = 0")
+RETURNING = sa.text("NOT dead AND (kind = 'stop' OR attempts > 0)")
 LIVE = sa.text("NOT dead")
 
 

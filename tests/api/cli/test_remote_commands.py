@@ -141,6 +141,36 @@ class TestCancel:
         assert result.stderr.startswith("Error: ")
 
 
+class TestRunAgain:
+    @pytest.mark.parametrize(
+        ("arguments", "epoch"),
+        [(["retry"], 0), (["rerun"], 1), (["rerun", "--from", "bye"], 1)],
+        ids=["retry", "rerun", "rerun_from"],
+    )
+    async def test_prints_the_status(
+        self, server: str, control_plane: ControlPlane, arguments: list[str], epoch: int
+    ) -> None:
+        execution_id = await failed(control_plane)
+        result = await run("executions", *arguments, execution_id)
+        assert result.exit_code == 0, result.output
+        body = {"execution_id": execution_id, "status": "pending", "epoch": epoch}
+        assert json.loads(result.stdout).items() >= body.items()
+        shown = (await run("executions", "show", execution_id)).stdout.splitlines()[0]
+        assert shown == f"greet version 1, execution {execution_id}{', epoch 1' if epoch else ''}: pending"
+
+    @pytest.mark.parametrize("command", ["retry", "rerun"])
+    async def test_unknown(self, server: str, command: str) -> None:
+        result = await run("executions", command, "a/b")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+
+    async def test_no_such_task(self, server: str, control_plane: ControlPlane) -> None:
+        execution_id = await failed(control_plane)
+        result = await run("executions", "rerun", execution_id, "--from", "by")
+        assert result.exit_code == 1
+        assert result.stderr.endswith("got 'by'. Did you mean 'bye'?\n")
+
+
 class TestServer:
     async def test_none_known(self) -> None:
         result = await run("execute", "greet")

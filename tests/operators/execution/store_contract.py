@@ -476,6 +476,10 @@ class StoreContract:
         await world.store.finish(execution_id, finish(grant, "failed"))
         again = await world.store.lease(execution_id, request("two", clear_number=1))
         assert not again.halted
+        assert (grant.life, grant.since, again.life, again.epoch) == (0, None, 1, grant.epoch)
+        assert again.since is not None
+        third = await world.store.lease(execution_id, request("two", unit="other", clear_number=1))
+        assert (third.life, third.since) == (1, again.since), "it is reopened once"
         assert set(again.steps) == {"a"}
         assert again.steps["a"].output == 1
         with pytest.raises(StaleLeaseError):

@@ -158,6 +158,30 @@ class TestReopening:
         assert flow.kept(records(a="failed", b="success")) == {}
 
 
+class TestRunningAgainFrom:
+    def test_what_is_neither_named_nor_behind_stays(self) -> None:
+        flow = Flow(plan_of(step("a", next="b c"), step("b", next="d"), step("c"), step("d"), step("e")))
+        kept = flow.kept_besides(records(a="success", b="success", c="skipped", d="success", e="success"), ["b"])
+        assert list(kept) == ["a", "c", "e"]
+
+    def test_elsewhere_a_handled_failure_stays(self) -> None:
+        flow = Flow(plan_of(step("a", next="b", on_error="continue"), step("b"), step("c")))
+        assert list(flow.kept_besides(records(a="failed", b="success", c="success"), ["c"])) == ["a", "b"]
+
+    def test_elsewhere_what_did_not_end_well_runs_again(self) -> None:
+        flow = Flow(plan_of(step("a", next="b"), step("b"), step("c", next="d"), step("d"), step("e"), step("f")))
+        journal = records(a="failed", b="upstream_failed", c="cancelled", d="skipped", e="running", f="success")
+        assert list(flow.kept_besides(journal, [])) == ["f"]
+
+    def test_with_a_map_go_its_items_only(self) -> None:
+        inner = step("in", body=(step("x"),))
+        flow = Flow(plan_of(step("m", body=(step("x"), inner)), step("mm", body=(step("x"),))))
+        journal = {
+            name: StepRecord(id=name, status="success") for name in ("m", "m[0].x", "m[0].in[1].x", "mm", "mm[0].x")
+        }
+        assert list(flow.kept_besides(journal, ["m"])) == ["mm", "mm[0].x"]
+
+
 def test_default_output_has_successful_ends_only() -> None:
     flow = Flow(plan_of(step("a", next="b"), step("b"), step("c"), step("d")))
     journal = records(a="success", b="success", c="skipped", d="failed")

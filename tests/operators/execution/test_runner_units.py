@@ -204,6 +204,15 @@ class TestReplay:
         assert run.execution.status == "success"
         assert types.calls == {"a": 1, "b": 2}
 
+    async def test_after_a_clear_the_workflow_has_its_whole_time_again(self, types: Scripted) -> None:
+        run = Run(plan_of(scripted("a"), timeout_seconds=30))
+        types.script["a"] = fails()
+        assert (await run.unit()).kind == "failed"
+        types.script.clear()
+        run.clock.seconds += 3600
+        assert (await run.unit(owner="two", clear_number=1)).kind == "done"
+        assert run.execution.status == "success"
+
 
 class TestRetry:
     async def test_delays(self, types: Scripted) -> None:

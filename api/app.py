@@ -23,6 +23,7 @@ from api.inputs.endpoints import router as inputs
 from api.notifications import Listener
 from api.organizations.isolation import refuse_strangers
 from api.organizations.repository import OrganizationRepository
+from api.reconciliation.endpoints import router as ended_runs
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     # `/workflows/execute` before `/workflows/{id}/...`.
     for router in (health, executions, approvals, events, workflows, inputs, runs, forms, webhooks):
         app.include_router(router)
-    for router in (runtime, releases, upkeep):
+    for router in (runtime, ended_runs, releases, upkeep):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

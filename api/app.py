@@ -25,6 +25,7 @@ from api.notifications import Listener
 from api.organizations.isolation import refuse_strangers
 from api.organizations.repository import OrganizationRepository
 from api.pauses.endpoints import router as pauses
+from api.reconciliation.endpoints import router as ended_runs
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
-    for router in (*public, runtime, releases, upkeep):
+    for router in (*public, runtime, ended_runs, releases, upkeep):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app

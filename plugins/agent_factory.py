@@ -27,6 +27,15 @@ class _Timetables:
         yield ZonedCronTimetable
 
 
+class _Listeners:
+    """The listener of ended runs, imported when Airflow registers listeners."""
+
+    def __iter__(self) -> Iterator[Any]:
+        from plugins import listener
+
+        yield listener
+
+
 async def form_app(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve the form; only Airflow's API server is ever asked for it."""
     from plugins.form.app import app
@@ -39,10 +48,11 @@ def _base_path() -> str:
 
 
 class AgentFactoryPlugin(AirflowPlugin):
-    """A form on each workflow's DAG, and the timetable of schedules in several time zones."""
+    """A form on each workflow's DAG, the timetable of schedules in several time zones, the listener of ended runs."""
 
     name = "agent_factory"
     timetables = _Timetables()  # type: ignore[assignment]  # Airflow only iterates over it
+    listeners = _Listeners()  # type: ignore[assignment]
     fastapi_apps = [{"app": form_app, "url_prefix": PREFIX, "name": "Agent Factory"}]  # noqa: RUF012  Airflow's protocol
     external_views = [  # noqa: RUF012
         {

@@ -13,15 +13,17 @@ from api import notifications
 from api.executions.repository import ENDED, ExecutionRepository, Origin
 from api.models import WorkflowExecution
 from api.problems import Problem
+from api.runtime.grants import grant_of
 from api.runtime.repository import JournalRepository
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from compiler.plan import Plan
 from operators.execution.calls import CALL_TRIGGER
-from operators.execution.ending import CANCELLED
+from operators.execution.ending import CANCELLED, ending
 from operators.execution.flow import Flow
-from operators.execution.records import FinalStatus, StepRecord
+from operators.execution.records import FinalStatus, StepError, StepRecord
+from operators.execution.scope import scope_of
 
 if TYPE_CHECKING:
     from api.executions.acceptance import Acceptance
@@ -97,6 +99,33 @@ class Ending:
             return
         await self._mark_steps(row, version)
         await self.end(row, "cancelled", error=CANCELLED.model_dump(), has_run=attempts != 0)
+
+    async def conclude(self, row: WorkflowExecution, broken_off: StepError) -> None:
+        """End an execution that nobody runs any more, as the last runner would have: by its journal, else because its
+        time is over, else because of what broke it off. An ended execution stays as it is.
+
+        :param broken_off: Why nobody runs it any more.
+        """
+        if row.status in ENDED or row.cancel_requested_at is not None:
+            await self.cancel(row)
+            return
+        version = await self._version(row)
+        flow = Flow(await self._plan(version))
+        journal = JournalRepository(self._session, self._organization_id, row.id)
+        records = await journal.records()
+        scope = scope_of(flow.plan, grant_of(row, version, records, self._settings))
+        timed_out = await self._is_out_of_time(row)
+        finish = ending(flow, records, scope, timed_out=timed_out, broken_off=broken_off)
+        await journal.write(row.epoch, finish.steps, replace=False)
+        await self._executions.withdraw(row.id)
+        error = finish.error.model_dump() if finish.error else None
+        await self.end(row, finish.status, output=finish.output, error=error)
+
+    async def _is_out_of_time(self, row: WorkflowExecution) -> bool:
+        if row.timeout_seconds is None:
+            return False
+        since = row.reopened_at or row.accepted_at
+        return (await self._executions.now() - since).total_seconds() >= row.timeout_seconds
 
     async def _mark_steps(self, row: WorkflowExecution, version: PublishedVersion) -> None:
         """Journal what becomes of the steps nobody runs any more."""

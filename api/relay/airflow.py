@@ -85,8 +85,10 @@ class AirflowClient:
         self._check(response)
         return True
 
-    async def stop_run(self, dag_id: str, execution_id: str) -> None:
-        """Make a run fail now: what runs is killed, nothing more starts. One that is over or unknown stays as it is.
+    async def stop_run(self, dag_id: str, execution_id: str, state: str = "failed") -> None:
+        """End a run now: what runs is killed, nothing more starts. One that is over or unknown stays as it is.
+
+        :param state: What it is to end as, ``failed`` or ``success``.
 
         :raises AirflowAwayError: Airflow does not answer.
         :raises AirflowRefusedError: It refuses.
@@ -94,7 +96,7 @@ class AirflowClient:
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(execution_id, safe='')}"
         response = await self._request("GET", path)
         if response.is_success and response.json().get("state") not in ("success", "failed"):
-            response = await self._request("PATCH", path, json={"state": "failed"})
+            response = await self._request("PATCH", path, json={"state": state})
         if response.status_code != 404:
             self._check(response)
 
@@ -104,11 +106,8 @@ class AirflowClient:
         :raises AirflowAwayError: Airflow does not answer.
         :raises AirflowRefusedError: It refuses.
         """
-        response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}")
-        if response.status_code == 404:
-            return None
-        self._check(response)
-        return str(response.json().get("state"))
+        run = await self.read(f"dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}")
+        return None if run is None else str(run.get("state"))
 
     async def clear_run(self, dag_id: str, run_id: str) -> None:
         """Have every task of a run run again, on the version that the run has: its graph and its plan stay a pair.
@@ -119,6 +118,23 @@ class AirflowClient:
         body = {"dry_run": False, "only_failed": False, "run_on_latest_version": False}
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/clear"
         self._check(await self._request("POST", path, json=body))
+
+    async def read(self, path: str, **params: Any) -> Any:
+        """Return what there is at a path of Airflow's API; None where Airflow knows no such thing.
+
+        :raises AirflowAwayError: Airflow does not answer, or something else answers in its place.
+        :raises AirflowRefusedError: It refuses.
+        """
+        response = await self._request("GET", f"/api/v2/{path}", params=params)
+        is_json = response.headers.get("content-type", "").startswith("application/json")
+        if response.status_code == 404 and is_json:
+            return None
+        if response.status_code != 404:
+            self._check(response)
+        if not is_json:
+            # A proxy's page must not pass for Airflow's word that a run is gone.
+            raise AirflowAwayError(f"no JSON came with HTTP {response.status_code}")
+        return response.json()
 
     async def push(self, dag_id: str = SENTINEL_DAG) -> None:
         """Ask Airflow to look for the newest release now. Best effort: it polls too.

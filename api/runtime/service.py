@@ -16,6 +16,7 @@ from api.executions.reopening import Reopening
 from api.executions.repository import ENDED
 from api.organizations.repository import VariableRepository
 from api.problems import Problem, not_found
+from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
 from api.workflows.plans import PlanCache
@@ -26,7 +27,6 @@ from operators.execution.records import (
     ApprovalAnswer,
     ApprovalRequest,
     ApprovalState,
-    ExecutionInfo,
     ExecutionState,
     Finish,
     Journaling,
@@ -94,7 +94,7 @@ class RuntimeService:
             retry_after = await self._leases.seconds_left(request.unit)
             detail = f"Another runner holds the lease of unit {request.unit!r}."
             raise Problem(409, "lease_held", detail, retry_after=retry_after)
-        return await self._grant(token, version)
+        return grant_of(self._row, version, await self._journal.records(), self._settings, token=token)
 
     def _ended(self) -> Problem:
         detail = f"The execution has ended: {self._row.status}."
@@ -153,29 +153,6 @@ class RuntimeService:
         if row.relayed_at is None:
             # Begun without a relay, it takes up its place all the same.
             row.relayed_at = row.started_at
-
-    async def _grant(self, token: int, version: PublishedVersion) -> LeaseGrant:
-        row = self._row
-        return LeaseGrant(
-            token=token,
-            ttl_seconds=self._settings.lease_ttl_seconds,
-            heartbeat_seconds=self._settings.lease_heartbeat_seconds,
-            epoch=row.epoch,
-            life=row.life,
-            since=row.reopened_at,
-            execution=ExecutionInfo(
-                id=str(row.id),
-                workflow_id=version.workflow_id,
-                version=version.number,
-                started_at=row.accepted_at.isoformat(),
-            ),
-            input=row.input,
-            trigger=row.trigger,
-            vars=row.vars or {},
-            steps=await self._journal.records(),
-            halted=row.halted,
-            cancelled=row.cancel_requested_at is not None,
-        )
 
     async def heartbeat(self, entry: Settling) -> ExecutionState:
         """Extend a lease.

@@ -16,14 +16,25 @@ CANCELLED = StepError(code="cancelled", message="the execution was cancelled")
 RUN_TO_END = ("success", "failed", "skipped")
 
 
-def ending(flow: Flow, journal: Journal, scope: dict[str, Any], *, unit: str, token: int, timed_out: bool) -> Finish:
+def ending(
+    flow: Flow,
+    journal: Journal,
+    scope: dict[str, Any],
+    *,
+    unit: str = "",
+    token: int = 0,
+    timed_out: bool,
+    broken_off: StepError = CANCELLED,
+) -> Finish:
     """Decide how an execution ends, from its whole journal.
 
-    An unhandled failure fails it; steps that were cut off or never decided mean that it ran out of time or was
-    cancelled.
+    An unhandled failure fails it; steps that were cut off or never decided mean that it ran out of time or was broken
+    off.
+
+    :param broken_off: Why it was; other errors than ``CANCELLED`` mean that it failed.
     """
     left = [StepRecord(id=step_id, status=status) for step_id, status in flow.aftermath(journal).items()]
-    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, complete=_is_complete(flow, journal))
+    status, output, error = _verdict(flow, journal, scope, timed_out=timed_out, broken_off=broken_off)
     return Finish(unit=unit, token=token, status=status, output=output, error=error, steps=left)
 
 
@@ -36,17 +47,18 @@ def _is_complete(flow: Flow, journal: Journal) -> bool:
 
 
 def _verdict(
-    flow: Flow, journal: Journal, scope: dict[str, Any], *, timed_out: bool, complete: bool
+    flow: Flow, journal: Journal, scope: dict[str, Any], *, timed_out: bool, broken_off: StepError
 ) -> tuple[FinalStatus, JsonValue, StepError | None]:
     failures = flow.unhandled(journal)
     if failures:
         error = failures[0].error or StepError(code="internal_error", message="no error was recorded")
         return "failed", None, StepError(code=error.code, message=f"step {failures[0].id!r} failed: {error.message}")
+    complete = _is_complete(flow, journal)
     if not complete and timed_out:
         limit = flow.plan.timeout_seconds or 0
         return "failed", None, StepError(code="workflow_timeout", message=f"the workflow took longer than {limit:g} s")
     if not complete:
-        return "cancelled", None, CANCELLED
+        return "cancelled" if broken_off is CANCELLED else "failed", None, broken_off
     return _output(flow, journal, scope)
 
 

@@ -8,6 +8,7 @@ stopped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -56,6 +57,9 @@ from operators.steps.base import StepFailedError, StepKey, StepServices, Wake
 
 OutcomeKind = Literal["done", "skipped", "failed", "undecided", "waiting", "ended"]
 Observer = Callable[[StepRecord], None]
+
+GIVE_BACK_SECONDS = 2.0
+"""Airflow kills a task soon after it told it to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,11 @@ async def run_unit(
     except ExecutionEndedError as ended:
         return UnitOutcome("ended", ended.status)
     run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer, parks=parks)
-    await run.execute()
+    try:
+        await run.execute()
+    except asyncio.CancelledError:
+        await run.give_back()
+        raise
     return await run.settle()
 
 
@@ -361,6 +369,13 @@ class _UnitRun:
         for run in runs:
             run.close("cancelled")
         await self._write([run.record for run in runs], halt=True)
+
+    async def give_back(self) -> None:
+        """Give the lease back where the process is told to stop, so that whoever goes on need not wait for it."""
+        entry = Settling(unit=self._unit.id, token=self._grant.token)
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(GIVE_BACK_SECONDS):
+                await self._store.settle(self._execution_id, entry)
 
     async def settle(self) -> UnitOutcome:
         """Give the lease back and, if this was the last unit at work, end the execution."""

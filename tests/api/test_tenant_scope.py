@@ -23,6 +23,7 @@ from api.idempotency.repository import IdempotencyRepository
 from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository, VariableRepository
 from api.pauses.repository import PauseRepository
+from api.reconciliation.repository import ReconciliationRepository, find_of_runs
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
@@ -147,6 +148,23 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         assert listed.row.title == found.row.title == "ours"
         assert await approvals.of_steps(EXECUTION) == {"waiting": APPROVAL}
         assert await approvals.current(EXECUTION, 0, "waiting") == APPROVAL
+
+
+async def test_reconciliation_names_the_organisation_of_what_it_finds(control_plane: ControlPlane, ours: UUID) -> None:
+    """A round looks at all organisations; what follows of each row stays in its own."""
+    async with control_plane.database.transaction() as session:
+        await session.execute(
+            text("UPDATE adopted_runs SET dag_id = 'ours__same' WHERE organization_id = :o"), {"o": ours}
+        )
+        statement = text("UPDATE adopted_runs SET dag_id = 'theirs__same' WHERE organization_id != :o")
+        await session.execute(statement, {"o": ours})
+        for mine in (True, False):
+            [found] = await find_of_runs(session, [("ours__same" if mine else "theirs__same", "run")])
+            assert (found.organization_id == ours) is mine
+        assert await find_of_runs(session, [("ours__same", "other")]) == []
+        again = await ReconciliationRepository(session, ours).look_again(EXECUTION)
+        assert again is not None
+        assert (again.organization_id, again.dag_id) == (ours, "ours__same")
 
 
 async def test_another_organisations_file_is_not_there(control_plane: ControlPlane, ours: UUID) -> None:

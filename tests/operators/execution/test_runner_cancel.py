@@ -100,6 +100,19 @@ async def test_a_runner_that_takes_over_starts_nothing_and_ends_it(types: Script
     assert types.calls == {"a": 1, "b": 1}
 
 
+async def test_a_runner_that_is_told_to_stop_gives_its_lease_back(types: Scripted) -> None:
+    run = Run(plan_of(scripted("a")))
+    types.gate("a")
+    first = asyncio.create_task(run.unit())
+    await types.begun("a")
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    types.open("a")
+    # No time passes by this clock, so that a held lease would keep it waiting.
+    assert (await asyncio.wait_for(run.unit(owner="two"), 20)).kind == "done"
+    assert types.calls == {"a": 2}
+
+
 async def test_cancelled_before_it_began(types: Scripted) -> None:
     run = Run(plan_of(scripted("a")))
     run.store.cancel("run")

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from api.database import Database
 from api.relay.airflow import AirflowClient
 from api.settings import Settings
+from api.upkeep.airflow import clean_airflow
+from api.upkeep.partitions.service import make_partitions
+from api.upkeep.retention.service import keep_retention
 from api.workflows.plans import PlanCache
 
 Counts = dict[str, int]
@@ -26,5 +29,9 @@ class Tools:
 
 Job = Callable[[Tools], Awaitable[Counts]]
 
-JOBS: Mapping[str, Job] = {}
+JOBS: Mapping[str, Job] = {
+    "airflow-database": clean_airflow,
+    "partitions": make_partitions,
+    "retention": keep_retention,
+}
 """Name -> job. Each has a DAG in ``dags/`` that calls it."""

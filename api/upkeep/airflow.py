@@ -1,0 +1,99 @@
+"""The job ``airflow-database``: Airflow's own ``airflow db clean``.
+
+Airflow keeps its database from tasks, so the control plane calls it, where it is told the database's address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from api.problems import Problem
+from api.settings import Settings
+
+if TYPE_CHECKING:
+    from api.upkeep.jobs import Counts, Tools
+
+log = logging.getLogger(__name__)
+
+TABLES = (
+    "dag_run", "task_instance", "task_instance_history", "task_reschedule", "xcom", "log", "job", "callback",
+    "dag_version", "import_error", "revoked_token", "celery_taskmeta", "celery_tasksetmeta",
+)  # fmt: skip
+"""What grows with every run or release. Not ``trigger``: it would take the tasks along that wait for a long time; not
+``dag``: a DAG that is gone takes its history along."""
+FREQUENT_DAGS = ("agent-factory.reconcile",)
+"""Their runs are so many that they go after a day."""
+BATCH = 5000
+TIMEOUT_SECONDS = 500
+_FOUND = re.compile(r"^Found (\d+) rows meeting deletion criteria", re.MULTILINE)
+
+
+async def clean_airflow(tools: Tools, now: datetime | None = None) -> Counts:
+    """Have Airflow forget its old runs. DAGs of which an old run has not ended are left alone as a whole.
+
+    :raises Problem: 409 without the database's address, 503 where Airflow could not do it.
+    """
+    now = now or datetime.now(UTC)
+    if tools.settings.airflow_database_url is None:
+        detail = (
+            "The control plane must have AGENT_FACTORY_AIRFLOW_DATABASE_URL set to clean Airflow's database; got "
+            "nothing. Set it, or have Airflow clean it: databaseCleanup of its Helm chart."
+        )
+        raise Problem(409, "not_possible_here", detail)
+    before = now - timedelta(days=tools.settings.airflow_retention_days)
+    at_work = await tools.airflow.dags_at_work(before)
+    rows = await _clean(tools.settings, before, {"--exclude-dag-ids": at_work})
+    frequent = await _clean(tools.settings, now - timedelta(days=1), {"--dag-ids": FREQUENT_DAGS})
+    return {"rows": rows, "rows_of_frequent_dags": frequent, "dags_left_alone": len(at_work)}
+
+
+async def _clean(settings: Settings, before: datetime, dags: Mapping[str, Iterable[str]]) -> int:
+    """Call ``airflow db clean`` and return how many rows it removed."""
+    command = [
+        sys.executable, "-m", "airflow", "db", "clean", "--yes", "--skip-archive", "--error-on-cleanup-failure",
+        "--tables", ",".join(TABLES), "--batch-size", str(BATCH), "--clean-before-timestamp", before.isoformat(),
+    ]  # fmt: skip
+    for option, names in dags.items():
+        if joined := ",".join(sorted(names)):
+            command += [option, joined]
+    with tempfile.TemporaryDirectory(prefix="airflow-") as folder:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env=_environment(settings, folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                output = (await process.communicate())[0].decode(errors="replace")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if process.returncode:
+        log.error("airflow db clean failed: %s", output[-2000:])
+        raise Problem(503, "airflow_failed", "`airflow db clean` failed; its words are in the control plane's log.")
+    return sum(int(number) for number in _FOUND.findall(output))
+
+
+def _environment(settings: Settings, folder: str) -> dict[str, str]:
+    """Return the environment of the command: of ours, neither an Airflow nor a secret."""
+    assert settings.airflow_database_url is not None
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "HOME": folder,
+        "AIRFLOW_HOME": folder,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": settings.airflow_database_url.get_secret_value(),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }

@@ -1,0 +1,21 @@
+"""Has Airflow forget its old runs; see docs/upkeep.md."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from operators.tasks.upkeep import UpkeepOperator
+
+with DAG(
+    dag_id="agent-factory.airflow-database",
+    description="airflow db clean, by the control plane.",
+    schedule="47 3 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    tags=["agent-factory", "upkeep"],
+):
+    UpkeepOperator(task_id="clean_airflow_database", job="airflow-database")

@@ -1,3 +1,4 @@
+# ruff: noqa: S608  Names of tables come from this file and from PostgreSQL.
 """Partitions by month of executions and of their journal."""
 
 from __future__ import annotations

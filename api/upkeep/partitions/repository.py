@@ -1,3 +1,4 @@
+# ruff: noqa: S608  Names of tables come from this file and from months; all else is a parameter.
 """SQL of the partitions: of ``workflow_executions`` and, by the same months, of ``execution_steps``.
 
 What changes them locks both tables, for milliseconds: whoever cannot have the lock soon gives up, so that nobody who
@@ -170,8 +171,12 @@ class PartitionRepository:
         return int(removed.rowcount)
 
     async def drop(self, table: str, month: Month) -> None:
-        """Drop a partition with its rows."""
-        await self._session.execute(text(f"DROP TABLE IF EXISTS {partition(table, month)}"))
+        """Drop a month's partition with its rows, to which no row may refer."""
+        if month in await self.months(table):
+            name = partition(table, month)
+            # PostgreSQL drops no part of a table that others refer to.
+            await self._session.execute(text(f"ALTER TABLE {table} DETACH PARTITION {name}"))
+            await self._session.execute(text(f"DROP TABLE {name}"))
 
     async def is_empty(self, month: Month) -> bool:
         """Tell whether no execution is in a month's partition."""

@@ -28,7 +28,7 @@ class Aged:
     name: str
     since: InstrumentedAttribute[datetime]
     kept: timedelta
-    only: ColumnElement[bool] = true()
+    only: ColumnElement[bool] | None = None
 
 
 def aged_rows(settings: Settings) -> Iterator[Aged]:
@@ -47,7 +47,7 @@ async def remove_aged(session: AsyncSession, aged: Aged, now: datetime, count: i
     old = (
         select(place)
         .select_from(table)
-        .where(aged.since < now - aged.kept, aged.only)
+        .where(aged.since < now - aged.kept, true() if aged.only is None else aged.only)
         .limit(count)
         .with_for_update(skip_locked=True)
     )

@@ -141,7 +141,8 @@ class TestPlans:
         [
             "SELECT * FROM workflow_executions WHERE id = :id FOR UPDATE",
             "SELECT * FROM execution_steps s JOIN workflow_executions e"
-            " ON e.id = s.execution_id AND e.organization_id = s.organization_id WHERE e.id = :id AND s.execution_id = :id",
+            " ON e.id = s.execution_id AND e.organization_id = s.organization_id"
+            " WHERE e.id = :id AND s.execution_id = :id",
         ],
         ids=["execution", "journal"],
     )

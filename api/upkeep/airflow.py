@@ -13,13 +13,10 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from api.problems import Problem
 from api.settings import Settings
-
-if TYPE_CHECKING:
-    from api.upkeep.jobs import Counts, Tools
+from api.upkeep.tools import Counts, Tools
 
 log = logging.getLogger(__name__)
 

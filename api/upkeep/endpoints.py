@@ -9,7 +9,8 @@ from api.auth import SettingsDep, authenticate_runtime
 from api.database import DatabaseDep
 from api.edge import RuntimeRoute
 from api.problems import not_found
-from api.upkeep.jobs import JOBS, Tools
+from api.upkeep.jobs import JOBS
+from api.upkeep.tools import Tools
 from api.workflows.plans import PlansDep
 
 router = APIRouter(

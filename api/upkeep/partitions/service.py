@@ -7,13 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import KEYS, BusyError, PartitionRepository, locked_tables
-
-if TYPE_CHECKING:
-    from api.upkeep.jobs import Counts, Tools
+from api.upkeep.tools import Counts, Tools
 
 log = logging.getLogger(__name__)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, BusyError, PartitionRepository, locked_tables, vacuum
 from api.upkeep.partitions.service import patiently
 from api.upkeep.retention.repository import Aged, aged_rows, remove_aged
-
-if TYPE_CHECKING:
-    from api.upkeep.jobs import Counts, Tools
+from api.upkeep.tools import Counts, Tools
 
 log = logging.getLogger(__name__)
 

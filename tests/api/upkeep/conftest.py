@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from api.upkeep.jobs import Tools
 from api.upkeep.partitions.months import Month
+from api.upkeep.tools import Tools
 from operators.execution.records import StepRecord
 from tests.api.control_plane import ControlPlane
 

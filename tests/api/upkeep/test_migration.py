@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from api.migrate import configuration, migrate
 from api.settings import Settings
-from api.upkeep.jobs import Tools
 from api.upkeep.partitions.months import Month
+from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane
 from tests.api.upkeep.conftest import DAY, NOW, Age
 

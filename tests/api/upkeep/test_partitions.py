@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from api.upkeep.jobs import Tools
 from api.upkeep.partitions import service
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, PartitionRepository
 from api.upkeep.partitions.service import make_partitions
+from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane
 from tests.api.upkeep.conftest import NOW, Age, partitions_of, where
 

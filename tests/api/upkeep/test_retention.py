@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from api.upkeep.jobs import Tools
 from api.upkeep.partitions import service
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, PartitionRepository
 from api.upkeep.partitions.service import make_partitions
 from api.upkeep.retention import service as retention
 from api.upkeep.retention.service import keep_retention
+from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane
 from tests.api.upkeep.conftest import DAY, NOW, NOWHERE, Age, partitions_of, where
 

@@ -1,0 +1,113 @@
+"""Our own upkeep DAGs: Airflow shows them, and what they do ends well."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+
+from api.platform.airflow import DAGS, UPKEEP_BUNDLE
+from tests.support import Platform
+
+pytestmark = pytest.mark.platform
+
+DAG_IDS = {
+    "agent-factory.airflow-database": "clean_airflow_database",
+    "agent-factory.old-logs": "remove_old_logs",
+    "agent-factory.partitions": "make_partitions",
+    "agent-factory.retention": "keep_retention",
+}
+"""Our DAG -> its task."""
+
+
+def run(platform: Platform, dag_id: str) -> str:
+    """Run a DAG, see it succeed, and return the log of its task."""
+    started = platform.airflow.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
+    assert started.is_success, started.text
+    run_id = started.json()["dag_run_id"]
+    state = platform.airflow_run_state(dag_id, run_id.replace("+", "%2B"))
+    folder = platform.home.logs / "tasks" / f"dag_id={dag_id}" / f"run_id={run_id}"
+    log = "\n".join(file.read_text() for file in folder.rglob("*.log"))
+    assert state == "success", log
+    return log
+
+
+def in_airflow(platform: Platform, statement: str, *values: Any) -> list[Any]:
+    """Run a statement in Airflow's database; return its rows."""
+    connection = psycopg2.connect(platform.cluster.url("airflow"))
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded(platform: Platform) -> None:
+    """Airflow has parsed them all."""
+    platform.until(lambda: all(platform.airflow.get(f"/api/v2/dags/{dag_id}").is_success for dag_id in DAG_IDS))
+
+
+def test_they_are_seen_and_nothing_fails_to_load(platform: Platform) -> None:
+    dags = platform.airflow.get("/api/v2/dags", params={"tags": "upkeep", "limit": 100}).json()["dags"]
+    by_id = {dag["dag_id"]: dag for dag in dags}
+    assert by_id.keys() >= DAG_IDS.keys()
+    for dag in by_id.values():
+        assert dag["dag_id"].startswith("agent-factory.")
+        assert (dag["is_paused"], dag["max_active_runs"], dag["bundle_name"]) == (False, 1, UPKEEP_BUNDLE)
+        assert {tag["name"] for tag in dag["tags"]} == {"agent-factory", "upkeep"}
+    files = {Path(dag["relative_fileloc"]).name for dag in dags}
+    assert files == {path.name for path in DAGS.glob("*.py")} - {"__init__.py"}
+    assert platform.airflow.get("/api/v2/importErrors").json()["import_errors"] == []
+
+
+def test_partitions_and_retention_log_their_counts(platform: Platform) -> None:
+    assert "made: 0" in run(platform, "agent-factory.partitions")
+    log = run(platform, "agent-factory.retention")
+    for count in ("months_dropped: 0", "executions: 0", "received_events: 0"):
+        assert count in log
+
+
+def test_airflow_forgets_old_runs_but_none_that_goes_on(platform: Platform) -> None:
+    run(platform, "agent-factory.partitions")
+    copies = {"old": "success", "waits": "running"}
+    for name, state in copies.items():
+        in_airflow(
+            platform,
+            "INSERT INTO dag_run (dag_id, run_id, run_type, state, start_date, run_after, conf, clear_number,"
+            " log_template_id, span_status) SELECT %s, %s, 'manual', %s, now() - interval '40 days', run_after, conf,"
+            " clear_number, log_template_id, span_status FROM dag_run"
+            " WHERE dag_id = 'agent-factory.partitions' LIMIT 1",
+            f"left-{name}", f"{name}-{uuid4()}", state,
+        )  # fmt: skip
+    in_airflow(
+        platform,
+        "UPDATE dag_run SET dag_id = 'agent-factory.reconcile', start_date = now() - interval '25 hours'"
+        " WHERE id = (SELECT max(id) FROM dag_run WHERE dag_id = 'agent-factory.partitions')",
+    )
+    log = run(platform, "agent-factory.airflow-database")
+    assert "dags_left_alone: 1" in log
+    found = in_airflow(platform, "SELECT dag_id FROM dag_run WHERE dag_id LIKE 'left-%%'")
+    in_airflow(platform, "DELETE FROM dag_run WHERE dag_id LIKE 'left-%%'")
+    assert [row[0] for row in found] == ["left-waits"]
+    tables = in_airflow(platform, "SELECT tablename FROM pg_tables WHERE tablename LIKE '%%airflow_deleted%%'")
+    assert tables == []
+
+
+def test_old_logs_go(platform: Platform) -> None:
+    folder = platform.home.logs / "tasks" / "dag_id=left" / "run_id=old"
+    folder.mkdir(parents=True)
+    old, new = folder / "attempt=1.log", folder.with_name("run_id=new") / "attempt=1.log"
+    new.parent.mkdir()
+    for file in (old, new):
+        file.write_text("x")
+    month_ago = old.stat().st_mtime - 31 * 86_400
+    os.utime(old, (month_ago, month_ago))
+    assert "files removed: 1" in run(platform, "agent-factory.old-logs")
+    assert not folder.exists()
+    assert new.exists()

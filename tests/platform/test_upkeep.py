@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -16,12 +17,11 @@ from tests.support import Platform
 pytestmark = pytest.mark.platform
 
 DAG_IDS = {
-    "agent-factory.airflow-database": "clean_airflow_database",
-    "agent-factory.old-logs": "remove_old_logs",
-    "agent-factory.partitions": "make_partitions",
-    "agent-factory.retention": "keep_retention",
+    "agent-factory.airflow-database",
+    "agent-factory.old-logs",
+    "agent-factory.partitions",
+    "agent-factory.retention",
 }
-"""Our DAG -> its task."""
 
 
 def run(platform: Platform, dag_id: str) -> str:
@@ -29,7 +29,7 @@ def run(platform: Platform, dag_id: str) -> str:
     started = platform.airflow.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None})
     assert started.is_success, started.text
     run_id = started.json()["dag_run_id"]
-    state = platform.airflow_run_state(dag_id, run_id.replace("+", "%2B"))
+    state = platform.airflow_run_state(dag_id, quote(run_id, safe=""))
     folder = platform.home.logs / "tasks" / f"dag_id={dag_id}" / f"run_id={run_id}"
     log = "\n".join(file.read_text() for file in folder.rglob("*.log"))
     assert state == "success", log
@@ -56,7 +56,7 @@ def loaded(platform: Platform) -> None:
 def test_they_are_seen_and_nothing_fails_to_load(platform: Platform) -> None:
     dags = platform.airflow.get("/api/v2/dags", params={"tags": "upkeep", "limit": 100}).json()["dags"]
     by_id = {dag["dag_id"]: dag for dag in dags}
-    assert by_id.keys() >= DAG_IDS.keys()
+    assert by_id.keys() >= DAG_IDS
     for dag in by_id.values():
         assert dag["dag_id"].startswith("agent-factory.")
         assert (dag["is_paused"], dag["max_active_runs"], dag["bundle_name"]) == (False, 1, UPKEEP_BUNDLE)
@@ -73,30 +73,35 @@ def test_partitions_and_retention_log_their_counts(platform: Platform) -> None:
         assert count in log
 
 
-def test_airflow_forgets_old_runs_but_none_that_goes_on(platform: Platform) -> None:
+@pytest.fixture
+def paused(platform: Platform) -> Iterator[str]:
+    """A DAG whose runs the scheduler leaves as they are."""
+    dag_id = "agent-factory.retention"
+    for pause in (True, False):
+        changed = platform.airflow.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": pause})
+        assert changed.is_success, changed.text
+        if pause:
+            yield dag_id
+
+
+def test_airflow_forgets_old_runs_but_none_that_goes_on(platform: Platform, paused: str) -> None:
     run(platform, "agent-factory.partitions")
-    copies = {"old": "success", "waits": "running"}
-    for name, state in copies.items():
-        in_airflow(
-            platform,
-            "INSERT INTO dag_run (dag_id, run_id, run_type, state, start_date, run_after, conf, clear_number,"
-            " log_template_id, span_status) SELECT %s, %s, 'manual', %s, now() - interval '40 days', run_after, conf,"
-            " clear_number, log_template_id, span_status FROM dag_run"
-            " WHERE dag_id = 'agent-factory.partitions' LIMIT 1",
-            f"left-{name}", f"{name}-{uuid4()}", state,
-        )  # fmt: skip
-    in_airflow(
-        platform,
-        "UPDATE dag_run SET dag_id = 'agent-factory.reconcile', start_date = now() - interval '25 hours'"
-        " WHERE id = (SELECT max(id) FROM dag_run WHERE dag_id = 'agent-factory.partitions')",
+    add = (
+        "INSERT INTO dag_run (dag_id, run_id, run_type, state, start_date, run_after, clear_number, span_status)"
+        " VALUES (%s, %s, 'manual', %s, now() - CAST(%s AS interval), now(), 0, 'ended')"
     )
-    log = run(platform, "agent-factory.airflow-database")
-    assert "dags_left_alone: 1" in log
-    found = in_airflow(platform, "SELECT dag_id FROM dag_run WHERE dag_id LIKE 'left-%%'")
-    in_airflow(platform, "DELETE FROM dag_run WHERE dag_id LIKE 'left-%%'")
-    assert [row[0] for row in found] == ["left-waits"]
-    tables = in_airflow(platform, "SELECT tablename FROM pg_tables WHERE tablename LIKE '%%airflow_deleted%%'")
-    assert tables == []
+    in_airflow(platform, add, "agent-factory.partitions", "left-old", "success", "31 days")
+    in_airflow(platform, add, "agent-factory.partitions", "left-young", "success", "29 days")
+    in_airflow(platform, add, paused, "left-beside", "success", "31 days")
+    in_airflow(platform, add, paused, "left-waits", "running", "31 days")
+    in_airflow(platform, add, "agent-factory.reconcile", "left-day", "success", "25 hours")
+    in_airflow(platform, add, "agent-factory.reconcile", "left-hours", "success", "23 hours")
+    assert "dags_left_alone: 1" in run(platform, "agent-factory.airflow-database")
+    left = in_airflow(platform, "SELECT run_id FROM dag_run WHERE starts_with(run_id, 'left-') ORDER BY run_id")
+    in_airflow(platform, "DELETE FROM dag_run WHERE starts_with(run_id, 'left-')")
+    assert [row[0] for row in left] == ["left-beside", "left-hours", "left-waits", "left-young"]
+    archives = in_airflow(platform, "SELECT tablename FROM pg_tables WHERE starts_with(tablename, '_airflow_deleted')")
+    assert archives == []
 
 
 def test_old_logs_go(platform: Platform) -> None:

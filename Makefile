@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench bench-day schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ format: setup  ## Format the code
 
 bench: setup  ## Measure compile times, and fused against unfused on the running platform
 	@$(BIN)/python -m tests.benchmarks
+
+bench-day: setup  ## Run a day's executions (EXECUTIONS=5000) and upkeep after it, and check sizes and times
+	@$(BIN)/python -W ignore -m tests.benchmarks.day --executions $(or $(EXECUTIONS),5000)
 
 schema: setup  ## Write docs/workflow.schema.json anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json

@@ -15,6 +15,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=30),
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["agent-factory", "upkeep"],
 ):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, CronTriggerTimetable
 
 from operators.tasks.upkeep import UpkeepOperator
 
 with DAG(
     dag_id="agent-factory.retention",
     description="Old executions and other old rows are removed.",
-    schedule="27 2 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    # Not at once when it is first seen, and not only at night: a machine may be off then.
+    schedule=CronTriggerTimetable("27 */6 * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=30),

@@ -128,6 +128,22 @@ class AirflowClient:
                 break
         return dags
 
+    async def has_runs(self, since_before: datetime, dag_ids: tuple[str, ...] = ()) -> bool:
+        """Tell whether Airflow has runs that began before a moment, of some DAGs or of any.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        query: dict[str, Any] = {"start_date_lt": since_before.isoformat(), "limit": 1}
+        for dag_id in dag_ids or ("~",):
+            response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns", params=query)
+            if response.status_code == 404 and dag_ids:
+                continue
+            self._check(response)
+            if response.json()["dag_runs"]:
+                return True
+        return False
+
     async def _dag(self, dag_id: str) -> dict[str, Any] | None:
         response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}")
         if response.status_code == 404:

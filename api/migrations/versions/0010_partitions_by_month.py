@@ -120,10 +120,14 @@ def _rows(query: str, table: str) -> list[tuple[str, ...]]:
 def _months() -> Iterable[int]:
     """Return the months that have executions, this one and the next, counted from the year 0."""
     now: datetime = op.get_bind().execute(sa.text("SELECT now()")).scalar_one()
-    moments = op.get_bind().execute(sa.text("SELECT DISTINCT uuid_extract_timestamp(id) FROM workflow_executions_old"))
+    query = (
+        "SELECT DISTINCT date_trunc('month', uuid_extract_timestamp(id), 'UTC') FROM workflow_executions_old"
+        " WHERE uuid_extract_version(id) = 7"
+    )
+    moments = op.get_bind().execute(sa.text(query))
     this = _month(now)
     # What was made while a clock was wrong may stay with the default partition.
-    found = {_month(moment) for moment in moments.scalars() if moment is not None and moment <= now}
+    found = {_month(moment) for moment in moments.scalars() if moment <= now}
     return sorted(found | set(range(this, this + AHEAD + 1)))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, ForeignKeyConstraint, create_engine, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
@@ -26,6 +27,12 @@ def configuration(connection: Connection | None = None) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     return config
+
+
+def is_of_models(found: Any, *_: object) -> bool:
+    """Tell Alembic what to compare with the models: not the references that PostgreSQL copies to each partition."""
+    is_reference = isinstance(found, ForeignKeyConstraint)
+    return not is_reference or not found.elements[0].target_fullname.startswith("partitions.")
 
 
 def newest_revision() -> str:

@@ -70,6 +70,11 @@ class Settings(DatabaseSettings):
     :param relay_hold_seconds: After how long an entry that a relay took is another's to take, if that relay died.
     :param relay_missing_dag_seconds: How long Airflow may take to show a published DAG before an execution fails.
     :param relay_unreachable_seconds: How long Airflow may be away before waiting executions fail.
+    :param retention_days: How long executions are kept at least after their end; they go by whole months.
+    :param input_retention_days: How long an input that was prepared for a run in Airflow can be used.
+    :param outbox_retention_days: How long an order to Airflow that was given up stays to be looked at.
+    :param airflow_retention_days: How long Airflow keeps its runs and their logs.
+    :param airflow_database_url: Airflow's own database, for its ``db clean``; without it that is left to others.
     """
 
     api_host: str = "127.0.0.1"
@@ -100,6 +105,12 @@ class Settings(DatabaseSettings):
     relay_hold_seconds: Annotated[float, Field(gt=0)] = 120.0
     relay_missing_dag_seconds: Annotated[float, Field(gt=0)] = 600.0
     relay_unreachable_seconds: Annotated[float, Field(gt=0)] = 86_400.0
+
+    retention_days: Annotated[int, Field(ge=1)] = 90
+    input_retention_days: Annotated[int, Field(ge=1)] = 30
+    outbox_retention_days: Annotated[int, Field(ge=1)] = 30
+    airflow_retention_days: Annotated[int, Field(ge=2)] = 30
+    airflow_database_url: SecretStr | None = None
 
     openai_api_key: SecretStr | None = _provider_key("OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))

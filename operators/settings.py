@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 API_URL = "AGENT_FACTORY_API_URL"
 RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's name, not a token
 EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
+AIRFLOW_RETENTION_DAYS = "AGENT_FACTORY_AIRFLOW_RETENTION_DAYS"
 OWN_URLS = (
     API_URL,
     "AGENT_FACTORY_AIRFLOW_URL",
@@ -58,6 +59,17 @@ def runtime_settings(environment: Mapping[str, str] | None = None) -> RuntimeSet
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"{API_URL} must be a URL that begins with http:// or https://; got {url!r}")
     return RuntimeSettings(url, values[RUNTIME_TOKEN])
+
+
+def airflow_retention_days(environment: Mapping[str, str] | None = None) -> int:
+    """Return how many days Airflow's runs and logs are kept.
+
+    :raises SettingsError: The setting is no number of days.
+    """
+    text = (os.environ if environment is None else environment).get(AIRFLOW_RETENTION_DAYS) or "30"
+    if not text.isdecimal() or int(text) < 2:
+        raise SettingsError(f"{AIRFLOW_RETENTION_DAYS} must be a number of days, at least 2; got {text!r}")
+    return int(text)
 
 
 def egress_policy(environment: Mapping[str, str] | None = None) -> EgressPolicy:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from api.platform import client
-from api.platform.postgres import Cluster, locate, server_environment
+from api.platform.postgres import Cluster, locate
 from tests.stubs.http_server import HttpServer
 from tests.stubs.model_server import ModelServer
-from tests.support import MODEL_KEY, Platform, airflow_client, temporary_home
+from tests.support import MODEL_KEY, Platform, airflow_client, running_postgres, temporary_home
 
 TIERS = {"unit", "platform", "kubernetes", "browser"}
 
@@ -72,21 +70,5 @@ def platform(session_models: ModelServer) -> Iterator[Platform]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     """A PostgreSQL of the session for tests that need no Airflow."""
-    with temporary_home() as home:
-        home.prepare()
-        cluster = locate(home.path, home.credentials().postgres_password)
-        cluster.initialise()
-        account = cluster.account
-        with (home.logs / "postgres.log").open("wb") as log:
-            server = subprocess.Popen(
-                cluster.command(), env=server_environment(), cwd="/", stdout=log, stderr=log,
-                user=account.uid if account else None, group=account.gid if account else None,
-                extra_groups=[] if account else None,
-            )  # fmt: skip
-        try:
-            cluster.wait_ready(server)
-            yield cluster
-        finally:
-            # SIGINT ends sessions that a test leaked; SIGTERM would wait for them.
-            server.send_signal(signal.SIGINT)
-            server.wait()
+    with running_postgres() as cluster:
+        yield cluster

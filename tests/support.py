@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +19,7 @@ import httpx
 import psycopg2
 
 from api.platform.home import Home
-from api.platform.postgres import Cluster
+from api.platform.postgres import Cluster, locate, server_environment
 from api.settings import Settings
 
 MODEL_KEY = "sk-stub-5d1c9a"
@@ -49,6 +51,29 @@ def temporary_home() -> Iterator[Home]:
         if note.exists():
             shutil.rmtree(note.read_text(), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Cluster]:
+    """A PostgreSQL without anything else, in a temporary home."""
+    with temporary_home() as home:
+        home.prepare()
+        cluster = locate(home.path, home.credentials().postgres_password)
+        cluster.initialise()
+        account = cluster.account
+        with (home.logs / "postgres.log").open("wb") as log:
+            server = subprocess.Popen(
+                cluster.command(), env=server_environment(), cwd="/", stdout=log, stderr=log,
+                user=account.uid if account else None, group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )  # fmt: skip
+        try:
+            cluster.wait_ready(server)
+            yield cluster
+        finally:
+            # SIGINT ends sessions that a test leaked; SIGTERM would wait for them.
+            server.send_signal(signal.SIGINT)
+            server.wait()
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from api.migrate import VERSION_TABLE
+from api.migrate import VERSION_TABLE, is_of_models
 from api.models import Base
 
 context.configure(
@@ -12,6 +12,7 @@ context.configure(
     target_metadata=Base.metadata,
     version_table=VERSION_TABLE,
     compare_server_default=True,
+    include_object=is_of_models,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,4 +1,7 @@
-"""Executions: the row, the journal, the leases, and the outbox to Airflow."""
+"""Executions: the row, the journal, the leases, and the outbox to Airflow.
+
+Executions and journal are partitioned by month, by the time in the execution's id: ``docs/upkeep.md``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ class WorkflowExecution(Base):
     ``completed_at`` it takes up one of its workflow's ``concurrency_limit`` places, counted for each
     ``concurrency_key``. ``cancel_requested_at`` is kept until it is reopened. ``depth`` counts the executions that
     started one another up to this one. ``parent_execution_id`` is the execution that waits for it and takes it along
-    when it ends; ``caller`` the attempt of a step that started it; ``error_of`` the failed execution that it was
+    when it ends; ``caller`` the attempt of a step that started it, unique by the lock that every start of a child
+    takes (no index of a partitioned table can say so); ``error_of`` the failed execution that it was
     started for; ``error_handling`` what became of the failed one's own ``error_workflow``.
     """
 
@@ -63,7 +67,6 @@ class WorkflowExecution(Base):
             "ix_workflow_executions_caller",
             "organization_id",
             "caller",
-            unique=True,
             postgresql_where=text("caller IS NOT NULL"),
         ),
         Index(
@@ -72,6 +75,7 @@ class WorkflowExecution(Base):
             "parent_execution_id",
             postgresql_where=text("parent_execution_id IS NOT NULL"),
         ),
+        {"postgresql_partition_by": "RANGE (id)"},
     )
 
     organization_id: Mapped[OrganizationKey]
@@ -133,7 +137,7 @@ class ExecutionStep(Base):
     """The journal: the result of one step in one epoch. ``current`` ends where a later epoch runs the step again."""
 
     __tablename__ = "execution_steps"
-    __table_args__ = (_of_execution(),)
+    __table_args__ = (_of_execution(), {"postgresql_partition_by": "RANGE (execution_id)"})
 
     organization_id: Mapped[OrganizationKey]
     execution_id: Mapped[UUID] = mapped_column(primary_key=True)

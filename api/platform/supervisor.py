@@ -151,6 +151,7 @@ class Supervisor:
             "AGENT_FACTORY_AIRFLOW_URL": self.home.airflow_url,
             "AGENT_FACTORY_AIRFLOW_USERNAME": airflow.USER,
             "AGENT_FACTORY_AIRFLOW_PASSWORD": self.credentials.airflow_password,
+            "AGENT_FACTORY_AIRFLOW_DATABASE_URL": self.cluster.url("airflow", "postgresql+psycopg2"),
         }
 
     def _api_child(self) -> Child:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
 AWAY_AS_A_WHOLE = (429, 502, 503, 504)
+PAGE = 100
 SENTINEL_DAG = "agent_factory__release"
 """Always in our bundle, so that there is a file to name before the first publish is parsed."""
 
@@ -154,6 +157,40 @@ class AirflowClient:
                 self._check(response)
         except (AirflowAwayError, AirflowRefusedError) as error:
             log.warning("could not tell Airflow of a release: %s", error)
+
+    async def dags_at_work(self, since_before: datetime) -> set[str]:
+        """Return the DAGs with a run that began before a moment and has not ended.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        dags: set[str] = set()
+        query = {"state": "running", "start_date_lt": since_before.isoformat(), "limit": PAGE, "order_by": "id"}
+        for page in itertools.count():
+            path = "/api/v2/dags/~/dagRuns"
+            response = await self._request("GET", path, params=query | {"offset": page * PAGE})
+            self._check(response)
+            runs = response.json()["dag_runs"]
+            dags |= {str(run["dag_id"]) for run in runs}
+            if len(runs) < PAGE:
+                break
+        return dags
+
+    async def has_runs(self, since_before: datetime, dag_ids: tuple[str, ...] = ()) -> bool:
+        """Tell whether Airflow has runs that began before a moment, of some DAGs or of any.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses.
+        """
+        query: dict[str, Any] = {"start_date_lt": since_before.isoformat(), "limit": 1}
+        for dag_id in dag_ids or ("~",):
+            response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns", params=query)
+            if response.status_code == 404 and dag_ids:
+                continue
+            self._check(response)
+            if response.json()["dag_runs"]:
+                return True
+        return False
 
     async def _dag(self, dag_id: str) -> dict[str, Any] | None:
         response = await self._request("GET", f"/api/v2/dags/{quote(dag_id)}")

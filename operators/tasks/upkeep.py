@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,6 +36,7 @@ class UpkeepOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Do the job.
 
+        :raises AirflowSkipException: The control plane is not set up for it; it says what to set.
         :raises AirflowException: The control plane is away or could not do it; Airflow tries again.
         """
         import httpx
@@ -50,6 +51,8 @@ class UpkeepOperator(BaseOperator):
             answer = httpx.post(url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
         except httpx.HTTPError as error:
             raise AirflowException(f"the control plane did not answer: {type(error).__name__}") from None
+        if answer.status_code == 409:
+            raise AirflowSkipException(answer.json()["detail"])
         if answer.status_code != 200:
             raise AirflowException(f"the control plane could not do {self.job!r}: HTTP {answer.status_code}")
         for name, count in answer.json()["counts"].items():

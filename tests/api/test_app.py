@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
-from api.migrate import migrate, newest_revision
+from api.migrate import is_of_models, migrate, newest_revision
 from api.settings import Settings, SettingsError
 from tests.api.control_plane import ControlPlane
 from tests.support import free_ports
@@ -115,7 +115,8 @@ class TestMigrations:
 
         engine = create_engine(settings.sync_url)
         with engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"version_table": "agent_factory_migrations"})
+            opts = {"version_table": "agent_factory_migrations", "include_object": is_of_models}
+            context = MigrationContext.configure(connection, opts=opts)
             assert compare_metadata(context, Base.metadata) == []
         engine.dispose()
 

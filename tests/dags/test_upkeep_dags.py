@@ -11,6 +11,7 @@ from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 import dags
 from api.upkeep.jobs import JOBS
+from operators.tasks.old_logs import OldLogsOperator
 from operators.tasks.upkeep import UpkeepOperator
 from plugins.listener import is_ours
 
@@ -35,12 +36,14 @@ def dag_of(file: Path) -> DAG:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_runs_one_at_a_time_and_does_one_job(file: Path) -> None:
     dag = dag_of(file)
-    assert dag.dag_id == f"agent-factory.{file.stem}"
+    assert dag.dag_id == f"agent-factory.{file.stem.replace('_', '-')}"
     assert (dag.catchup, dag.max_active_runs, set(dag.tags)) == (False, 1, {"agent-factory", "upkeep"})
     assert dag.dagrun_timeout is not None
     [task] = dag.tasks
-    assert isinstance(task, UpkeepOperator)
-    assert task.job in JOBS
+    if isinstance(task, UpkeepOperator):
+        assert task.job in JOBS
+    else:
+        assert isinstance(task, OldLogsOperator)
 
 
 def test_every_job_has_a_dag() -> None:

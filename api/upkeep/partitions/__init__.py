@@ -1,0 +1,1 @@
+"""Monthly partitions of executions and of their journal."""

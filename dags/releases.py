@@ -1,0 +1,21 @@
+"""Removes the releases and files that no execution has any more; see docs/upkeep.md."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from operators.tasks.upkeep import UpkeepOperator
+
+with DAG(
+    dag_id="agent-factory.releases",
+    description="Replaced releases, removed.",
+    schedule=CronTriggerTimetable("47 */6 * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=30),
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    tags=["agent-factory", "upkeep"],
+):
+    UpkeepOperator(task_id="remove_releases", job="releases")

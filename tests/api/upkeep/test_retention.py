@@ -143,6 +143,7 @@ class TestRows:
             "received_events": DAY,
             "prepared_inputs": settings.input_retention_days * DAY,
             "dead_outbox_entries": settings.outbox_retention_days * DAY,
+            "idempotency_keys": DAY,
         }
         async with tools.database.transaction() as session:
             for number, sign in enumerate((-1, 1)):
@@ -156,6 +157,7 @@ class TestRows:
             # The order that is not dead is as old as nothing else, and stays.
             kinds = await session.scalars(text("SELECT kind FROM outbox ORDER BY id"))
             assert list(kinds) == ["start", "dead1"]
+            assert list(await session.scalars(text("SELECT key FROM idempotency_keys"))) == ["1"]
 
     async def insert(self, session: object, number: int, execution_id: UUID, since: dict[str, datetime]) -> None:
         values = {"id": str(number), "execution": execution_id, "kind": f"dead{number}"}
@@ -165,10 +167,12 @@ class TestRows:
             "prepared_inputs": "INSERT INTO prepared_inputs (organization_id, agent_id, input, created_at)"
             " SELECT organization_id, id, CAST(:id AS json), :since FROM agents",
             "dead_outbox_entries": "INSERT INTO outbox"
-            " (organization_id, execution_id, agent_id, dag_id, kind, dead, created_at)"
+            " (organization_id, execution_id, agent_id, dag_id, kind, dead, buried_at)"
             " SELECT organization_id, :execution, id, 'dag', :kind, true, :since FROM agents",
+            "idempotency_keys": "INSERT INTO idempotency_keys (organization_id, scope, key, digest, received_at)"
+            " SELECT organization_id, 'execute', :id, '', :since FROM agents",
         }
-        await session.execute(text("UPDATE outbox SET created_at = '2020-01-01' WHERE NOT dead"))  # type: ignore[attr-defined]
+        await session.execute(text("UPDATE outbox SET buried_at = '2020-01-01' WHERE NOT dead"))  # type: ignore[attr-defined]
         for name, statement in statements.items():
             used = {key: value for key, value in values.items() if f":{key}" in statement}
             await session.execute(text(statement), used | {"since": since[name]})  # type: ignore[attr-defined]

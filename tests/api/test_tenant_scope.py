@@ -241,7 +241,7 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await executions.stop_run(EXECUTION, current)
         await executions.add_to_outbox(EXECUTION, current)
         assert await executions.withdraw(EXECUTION) == 0
-        await executions.restart_run(EXECUTION, current)
+        await executions.restart_run(EXECUTION, current, "")
         assert await outbox.is_stopping(EXECUTION)
         assert await rows_of(session, "theirs") == before
         assert mine.keys() == before.keys()

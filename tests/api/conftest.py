@@ -13,13 +13,16 @@ import httpx
 import psycopg2
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from sqlalchemy.engine import make_url
+from starlette.datastructures import State
 
 from api.app import create_app
 from api.migrate import migrate
 from api.models import Base
 from api.platform.postgres import Cluster
 from api.settings import Settings
+from api.workflows.plans import PlanCache
 from tests.api.control_plane import ControlPlane
 
 TEMPLATE = "template_agent_factory"
@@ -98,10 +101,17 @@ def settings(database_url: str) -> Settings:
     )
 
 
+@pytest.fixture(scope="session")
+def application() -> FastAPI:
+    """The application of all tests: making one takes longer than most of them."""
+    return create_app(Settings(database_url="postgresql://none", api_token="none", runtime_token="none"))  # type: ignore[arg-type]
+
+
 @pytest.fixture
-async def control_plane(settings: Settings) -> AsyncIterator[ControlPlane]:
-    """The application, served in this process."""
-    app = create_app(settings)
+async def control_plane(application: FastAPI, settings: Settings) -> AsyncIterator[ControlPlane]:
+    """The application, served in this process, with nothing left of the test before."""
+    app = application
+    app.state = State({"settings": settings, "plans": PlanCache()})
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with ControlPlane(app, transport) as plane:

@@ -1,4 +1,4 @@
-"""Prints how fast compiling, the relay and fusion are: ``python -m tests.benchmarks``.
+"""Prints how fast compiling, the relay, fusion and an execution's phases are: ``python -m tests.benchmarks``.
 
 Figures, no test: only a part that does not run makes it fail, never a time.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from api.platform import airflow
 from api.platform.home import Home
 from api.platform.postgres import Cluster
-from tests.benchmarks import code_steps, compile_speed, fusion, relay
+from tests.benchmarks import code_steps, compile_speed, fusion, latency, relay
 from tests.benchmarks.running import machine_line, running_platform
 
 
@@ -32,6 +32,8 @@ def main() -> None:
         print(figures)
         print(f"\nCode steps that compute Fibonacci numbers, chained, {code_steps.RUNS} runs of each:", flush=True)
         print(code_steps.table(code_steps.measure(platform)))
+        print(f"\nOne light segment of five steps, {latency.RUNS} executions one after the other:", flush=True)
+        print(latency.table(*latency.measure(platform)))
 
 
 if __name__ == "__main__":

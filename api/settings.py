@@ -67,7 +67,8 @@ class Settings(DatabaseSettings):
     :param relay: Whether the API process also relays accepted executions to Airflow.
     :param max_running_per_organization: How many executions of an organisation may be at work at a time.
     :param max_running: How many of all organisations.
-    :param relay_hold_seconds: After how long an entry that a relay took is another's to take, if that relay died.
+    :param relay_hold_seconds: After how long an entry that a relay took is another's to take: it may have died. Where
+        it only is slow, the run is asked for twice, which makes one run.
     :param relay_missing_dag_seconds: How long Airflow may take to show a published DAG before an execution fails.
     :param relay_unreachable_seconds: How long Airflow may be away before waiting executions fail.
     :param retention_days: How long executions are kept at least after their end; they go by whole months.
@@ -102,7 +103,7 @@ class Settings(DatabaseSettings):
     relay_in_flight: Annotated[int, Field(ge=1)] = 8
     relay_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     relay_max_refusals: Annotated[int, Field(ge=1)] = 5
-    relay_hold_seconds: Annotated[float, Field(gt=0)] = 120.0
+    relay_hold_seconds: Annotated[float, Field(gt=0)] = 15.0
     relay_missing_dag_seconds: Annotated[float, Field(gt=0)] = 600.0
     relay_unreachable_seconds: Annotated[float, Field(gt=0)] = 86_400.0
 

@@ -80,8 +80,8 @@ def ended(execution: dict[str, Any]) -> tuple[Any, ...]:
 
 class TestMarkedByHand:
     def test_failed_while_a_step_runs(self, platform: Platform, models: ModelServer) -> None:
-        platform.publish(workflow("marked_failed", ask("first", "marked-first", "second"), ask("second", "marked")))
-        models.scripts |= {"marked-first": ["late"], "marked": ["never"]}
+        platform.publish(workflow("marked_failed", ask("first", "marked-first", "second"), ask("second", "marked-second")))
+        models.scripts |= {"marked-first": ["late"], "marked-second": ["never"]}
         models.block_model("marked-first")
         execution_id = platform.execute("marked_failed", {})
         platform.until(lambda: len(models.prompts("marked-first")) == 1)
@@ -90,7 +90,7 @@ class TestMarkedByHand:
         execution = platform.wait(execution_id)
         assert ended(execution) == ("failed", "run_ended_by_airflow", "cancelled", "cancelled")
         assert "segment.first" in execution["error"]["message"]
-        assert models.prompts("marked") == []
+        assert models.prompts("marked-second") == []
 
     def test_success_while_a_step_waits(self, platform: Platform) -> None:
         platform.publish(waiting("marked_success"))
@@ -137,9 +137,9 @@ class TestGone:
         with queued(platform, "file_gone") as execution_id:
             rows(
                 platform,
-                "INSERT INTO releases (number, manifest) SELECT number + 1, (SELECT json_agg(file) FROM"
-                " json_array_elements(manifest) file WHERE file->>'name' NOT LIKE 'default__file_gone.%%')"
-                " FROM releases ORDER BY number DESC LIMIT 1",
+                "WITH new AS (INSERT INTO releases (number) SELECT max(number) + 1 FROM releases RETURNING number)"
+                " UPDATE release_artifacts SET valid_to = new.number FROM new"
+                " WHERE name LIKE 'default__file_gone.%%' AND valid_to IS NULL",
             )
             sentinel = platform.airflow.get("/api/v2/dags/agent_factory__release").json()["file_token"]
             platform.airflow.put(f"/api/v2/parseDagFile/{sentinel}")

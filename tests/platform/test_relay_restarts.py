@@ -72,7 +72,8 @@ def test_none_lost_and_none_twice(platform: Platform) -> None:
     print(f"{RUNS} runs, {KILLS} kills, {time.monotonic() - begun:.0f} s")
     assert [execution["status"] for execution in executions] == ["success"] * RUNS
     assert [execution["output"]["only"]["n"] for execution in executions] == list(range(RUNS))
-    assert waiting(platform) == 0
+    # What the last one killed had in hand is taken up, and found done, once its hold is over.
+    platform.until(lambda: waiting(platform) == 0)
     runs: list[str] = []
     path = f"/api/v2/dags/{published['dag_id']}/dagRuns"
     while len(page := platform.airflow.get(path, params={"limit": 100, "offset": len(runs)}).json()["dag_runs"]):

@@ -1,6 +1,7 @@
 """Run every tier of tests that this machine can run, and name what was skipped and why.
 
 Tests that need no Airflow run in two processes; those in ``tests/platform`` share one platform, so they run in one.
+``tests/chaos`` has a platform of its own, to kill it piece by piece.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import sys
 IN_TWO = ["-n", "2", "--dist", "loadfile"]
 TIERS = {
     "unit": [["-m", "unit", "-n", "2"]],
-    "platform": [["-m", "platform", "--ignore=tests/platform", *IN_TWO], ["-m", "platform", "tests/platform"]],
+    "platform": [
+        ["-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", *IN_TWO],
+        ["-m", "platform", "tests/platform"],
+        ["-m", "platform", "tests/chaos"],
+    ],
     "kubernetes": [["-m", "kubernetes"]],
     "browser": [["-m", "browser"]],
 }

@@ -80,7 +80,9 @@ def ended(execution: dict[str, Any]) -> tuple[Any, ...]:
 
 class TestMarkedByHand:
     def test_failed_while_a_step_runs(self, platform: Platform, models: ModelServer) -> None:
-        platform.publish(workflow("marked_failed", ask("first", "marked-first", "second"), ask("second", "marked-second")))
+        platform.publish(
+            workflow("marked_failed", ask("first", "marked-first", "second"), ask("second", "marked-second"))
+        )
         models.scripts |= {"marked-first": ["late"], "marked-second": ["never"]}
         models.block_model("marked-first")
         execution_id = platform.execute("marked_failed", {})

@@ -36,6 +36,8 @@ class ModelServer:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"model": self}))
         self._server.daemon_threads = True
+        # Callers are killed in the middle of requests; what they leave is no news.
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.port = int(self._server.server_address[1])
 
     @property

@@ -102,7 +102,7 @@ class AgentFactoryBundle(BaseDagBundle):
         """
         if self.version:
             return
-        asked_again = time.monotonic() - self._looked_at > MISSED_SECONDS and self._is_early()
+        before, asked_again = self._release, time.monotonic() - self._looked_at > MISSED_SECONDS and self._is_early()
         self._looked_at = time.monotonic()
         try:
             with self._storage.following():
@@ -113,7 +113,7 @@ class AgentFactoryBundle(BaseDagBundle):
         self._failures = 0
         # Airflow comes back when the interval is over: at once where a parse was in the way.
         self.refresh_interval = self._usual_interval if is_switched else 0
-        if asked_again and is_switched:
+        if asked_again and is_switched and self._release == before:
             self._parse_again()
         self._collect()
 

@@ -267,3 +267,18 @@ class TestParsing:
             made.refresh()
             looks.append({name for name, at in before.items() if (made.path / name).stat().st_mtime_ns != at})
         assert looks == [set(), {SHARD}, set(), {SHARD}, set()]
+
+    def test_who_asks_for_what_is_new_has_only_that_parsed(
+        self, releases: Releases, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 1000.0
+        monkeypatch.setattr("plugins.bundle.bundle.time.monotonic", lambda: now)
+        made = loaded()
+        releases.publish(1, {NAME: b"first"})
+        made.refresh()
+        before = (made.path / SHARD).stat().st_mtime_ns
+        now += 5
+        releases.publish(2, {NAME: b"first", "acme__x.py": b"x"})
+        made.refresh()
+        assert number_of(made) == "2"
+        assert (made.path / SHARD).stat().st_mtime_ns == before

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.platform import airflow
+from api.platform.celery import REDIS_URL, WORKERS, Celery, celery
 from api.platform.errors import PlatformError
 from api.platform.home import Home
 from api.platform.postgres import locate
@@ -44,3 +45,31 @@ def test_its_own_ports_are_never_reached_from_a_step(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match=r"AGENT_FACTORY_EGRESS_ALLOW must be a comma list.*'http://x'"):
         environment(tmp_path, AGENT_FACTORY_EGRESS_ALLOW="http://x")
+
+
+@pytest.mark.parametrize(
+    ("workers", "url", "problem"),
+    [
+        ("none", "redis://here", r"AGENT_FACTORY_CELERY_WORKERS must be a number from 1 to 32; got 'none'"),
+        ("0", "redis://here", "must be a number from 1 to 32; got '0'"),
+        ("33", "redis://here", "must be a number from 1 to 32; got '33'"),
+        ("2", "", "needs AGENT_FACTORY_REDIS_URL, a URL like 'redis://"),
+        ("2", "http://here", "needs AGENT_FACTORY_REDIS_URL"),
+    ],
+)
+def test_celery_that_cannot_be_used(workers: str, url: str, problem: str) -> None:
+    with pytest.raises(PlatformError, match=problem):
+        celery({WORKERS: workers, REDIS_URL: url})
+
+
+def test_celery_takes_no_more_than_its_workers(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", 18700, 18080)
+    home.prepare()
+    credentials = home.credentials()
+    cluster = locate(home.path, credentials.postgres_password)
+    found = airflow.settings(home, credentials, cluster, Celery(3, "redis://here/0"))
+    assert found["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert found["AIRFLOW__CELERY__BROKER_URL"] == "redis://here/0"
+    tasks = int(found["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) * 3
+    assert int(found["AIRFLOW__CORE__PARALLELISM"]) == tasks
+    assert airflow.settings(home, credentials, cluster)["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"

@@ -112,11 +112,13 @@ async def control_plane(application: FastAPI, settings: Settings) -> AsyncIterat
     """The application, served in this process, with nothing left of the test before."""
     app = application
     app.state = State({"settings": settings, "plans": PlanCache()})
+    routes = list(app.router.routes)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with ControlPlane(app, transport) as plane:
             await app.state.listener.connected.wait()
             yield plane
+    app.router.routes[:] = routes
 
 
 @pytest.fixture

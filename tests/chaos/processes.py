@@ -76,7 +76,8 @@ def busy_workers(home: Home) -> dict[int, list[int]]:
             with contextlib.suppress(OSError):
                 below = descendants(pid)
                 name = Path(f"/proc/{pid}/cmdline").read_bytes()
-                if below and (b"LocalExecutor" in name or b"ForkPoolWorker" in name):
+                # Celery's workers are named after the task they run.
+                if below and (b"LocalExecutor" in name or b"airflow supervisor" in name):
                     found[pid] = below
     return found
 

@@ -87,7 +87,7 @@ class AirflowStub:
     page_size: int = 100
     on_read: Callable[[], Awaitable[Any]] | None = None
     html: bool = False
-    token: str = "token-0"
+    tokens: set[str] = field(default_factory=set)
     logins: int = 0
     dag_reads: int = 0
     parsed: list[str] = field(default_factory=list)
@@ -100,7 +100,7 @@ class AirflowStub:
 
     def expire_token(self) -> None:
         """Make every token that was given invalid."""
-        self.token = f"token-{self.logins}-expired"
+        self.tokens.clear()
 
     def app(self) -> FastAPI:
         """Return the server."""
@@ -125,14 +125,16 @@ class AirflowStub:
         if body != {"username": self.username, "password": self.password}:
             raise HTTPException(401, "Invalid credentials")
         self.logins += 1
-        self.token = f"token-{self.logins}"
-        return {"access_token": self.token}
+        token = f"token-{self.logins}"
+        # As in Airflow the older ones stay good: several relays are signed in at once.
+        self.tokens.add(token)
+        return {"access_token": token}
 
     def _check(self, request: Request) -> None:
         self.requests += 1
         if self.away is not None:
             raise HTTPException(self.away, "as the test wants it", self.headers)
-        if request.headers.get("authorization") != f"Bearer {self.token}":
+        if request.headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
             raise HTTPException(401, "Invalid JWT token")
 
     async def _get_dag(self, dag_id: str, request: Request) -> dict[str, Any]:

@@ -216,7 +216,10 @@ class Reconciler:
                 return
             version = await WorkflowRepository(session, left.organization_id).by_id(row.version_id)
             assert version is not None, "versions are never deleted"
-            await executions.add_to_outbox(row.id, version)
+            # What has lived before has a run, which begins again.
+            kind = "restart" if row.life else "start"
+            called = row.parent_execution_id is not None
+            await executions.add_to_outbox(row.id, version, key=row.concurrency_key, called=called, kind=kind)
             await notifications.notify(session, notifications.OUTBOX)
         self._counts["ordered_again"] += 1
 

@@ -263,14 +263,17 @@ class TestRunsThatAreGone:
         await plane.reconcile()
         assert (await plane.ended(execution_id))[:2] == ("failed", "dag_missing")
 
-    async def test_never_ordered(self, plane: Plane) -> None:
+    @pytest.mark.parametrize(("life", "kind"), [(0, "start"), (1, "restart")])
+    async def test_never_ordered(self, plane: Plane, life: int, kind: str) -> None:
         await plane.control_plane.publish()
         execution_id = await plane.control_plane.execute()
         await plane.rows("DELETE FROM outbox")
+        await plane.rows("UPDATE workflow_executions SET life = :life, concurrency_key = 'mine'", life=life)
         assert await plane.reconcile() == {}
         await plane.age(execution_id, 60)
         assert await plane.reconcile() == {"ordered_again": 1}
-        assert await plane.rows("SELECT kind, execution_id::text FROM outbox") == [("start", execution_id)]
+        ordered = await plane.rows("SELECT kind, execution_id::text, concurrency_key FROM outbox")
+        assert ordered == [(kind, execution_id, "mine")]
         assert await plane.reconcile() == {}
 
 

@@ -207,6 +207,9 @@ class AirflowClient:
                 as_a_whole=response.status_code in AWAY_AS_A_WHOLE,
                 retry_after=_seconds(response.headers.get("retry-after", "")),
             )
+        if response.status_code == 401:
+            # After a new sign-in, or of the sign-in itself: no request's fault, and none would fare better.
+            raise AirflowAwayError("Airflow does not accept the control plane's user and password (HTTP 401)")
         if not response.is_success:
             raise AirflowRefusedError(f"Airflow answered HTTP {response.status_code}")
 

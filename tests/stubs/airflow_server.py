@@ -89,6 +89,7 @@ class AirflowStub:
     html: bool = False
     tokens: set[str] = field(default_factory=set)
     logins: int = 0
+    refused_logins: int = 0
     dag_reads: int = 0
     parsed: list[str] = field(default_factory=list)
     accepted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,6 +124,7 @@ class AirflowStub:
 
     async def _log_in(self, body: dict[str, str]) -> dict[str, str]:
         if body != {"username": self.username, "password": self.password}:
+            self.refused_logins += 1
             raise HTTPException(401, "Invalid credentials")
         self.logins += 1
         token = f"token-{self.logins}"

@@ -93,6 +93,23 @@ class TestAirflowAway:
         assert len(tried) <= relay_settings.relay_in_flight + 4
         assert set(airflow.runs[DAG_ID]) == accepted
 
+    async def test_a_wrong_password_buries_nothing(
+        self,
+        control_plane: ControlPlane,
+        relay_settings: Settings,  # noqa: F811
+        airflow: AirflowStub,  # noqa: F811
+    ) -> None:
+        airflow.publish(DAG_ID, (await control_plane.publish())["digest"])
+        accepted = {await control_plane.execute() for _ in range(3)}
+        right, airflow.password = airflow.password, "changed"
+        once = relay_settings.model_copy(update={"relay_max_refusals": 1})
+        async with relaying(control_plane, once, airflow):
+            await until(lambda: airflow.refused_logins >= 3)
+            assert await rows(control_plane, "SELECT DISTINCT dead, refusals FROM outbox") == [(False, 0)]
+            airflow.password = right
+            await until(is_empty(control_plane))
+        assert set(airflow.runs[DAG_ID]) == accepted
+
     async def test_left_alone_for_as_long_as_it_asks(
         self,
         control_plane: ControlPlane,

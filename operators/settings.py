@@ -27,6 +27,8 @@ OWN_URLS = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
 )
 """Variables that say where parts of the platform are."""
+FREQUENT_DAGS = ("agent-factory.reconcile",)
+"""Our DAGs that run so often that their runs and logs go after a day."""
 _PORTS = {"amqp": 5672, "http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
 
 

@@ -18,6 +18,7 @@ from api.problems import Problem
 from api.relay.airflow import AirflowAwayError, AirflowRefusedError
 from api.settings import Settings
 from api.upkeep.tools import Counts, Tools
+from operators.settings import FREQUENT_DAGS
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,6 @@ TABLES = (
 )  # fmt: skip
 """What grows with every run or release. Not ``trigger``: it would take the tasks along that wait for a long time; not
 ``dag``: a DAG that is gone takes its history along."""
-FREQUENT_DAGS = ("agent-factory.reconcile",)
-"""Their runs are so many that they go after a day."""
 BATCH = 5000
 TIMEOUT_SECONDS = 500
 CANNOT_BE_CLEANED = {"deadline"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from operators.settings import airflow_retention_days
+from operators.settings import FREQUENT_DAGS, airflow_retention_days
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DAY = 86_400.0
-FREQUENT_DAGS = ("agent-factory.reconcile",)
-"""Their runs are so many that their logs go after a day."""
 
 
 class OldLogsOperator(BaseOperator):

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from api.platform.airflow import DAGS, UPKEEP_BUNDLE
-from api.upkeep.airflow import FREQUENT_DAGS
+from operators.settings import FREQUENT_DAGS
 from tests.support import Platform
 
 pytestmark = pytest.mark.platform

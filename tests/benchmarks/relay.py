@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +18,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from api.migrate import migrate
-from api.platform.postgres import locate, server_environment
 from api.relay.repository import take_entries
-from tests.support import temporary_home
+from tests.support import running_postgres
 
 BACKLOG = 100_000
 TAKEN = 8
@@ -79,25 +77,10 @@ ENTRIES = """
 @contextmanager
 def server() -> Iterator[Any]:
     """A PostgreSQL server in a temporary folder, with the tables."""
-    with temporary_home() as home:
-        home.prepare()
-        cluster = locate(home.path, home.credentials().postgres_password)
-        cluster.initialise()
-        account = cluster.account
-        with (home.logs / "postgres.log").open("wb") as log:
-            process = subprocess.Popen(
-                cluster.command(), env=server_environment(), cwd="/", stdout=log, stderr=log,
-                user=account.uid if account else None, group=account.gid if account else None,
-                extra_groups=[] if account else None,
-            )  # fmt: skip
-        try:
-            cluster.wait_ready(process)
-            cluster.ensure_database(DATABASE)
-            migrate(make_url(cluster.url(DATABASE, "postgresql+psycopg2")))
-            yield cluster
-        finally:
-            process.terminate()
-            process.wait()
+    with running_postgres() as cluster:
+        cluster.ensure_database(DATABASE)
+        migrate(make_url(cluster.url(DATABASE, "postgresql+psycopg2")))
+        yield cluster
 
 
 async def fill(engine: AsyncEngine, backlog: Backlog) -> None:

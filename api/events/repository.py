@@ -15,7 +15,6 @@ from api.models import Agent, EventSubscription, ReceivedEvent
 
 REMEMBERED = timedelta(hours=24)
 """How long an event that comes again is known."""
-CLEARED_AT_ONCE = 100
 
 _now = func.clock_timestamp
 
@@ -89,26 +88,6 @@ class EventRepository:
     async def note_started(self, source: str, event_id: str, started: list[dict[str, Any]]) -> None:
         """Keep what an event started."""
         await self._session.execute(update(ReceivedEvent).where(*self._is(source, event_id)).values(started=started))
-
-    async def forget_old(self) -> None:
-        """Remove some events that need not be known any more."""
-        old = (
-            select(ReceivedEvent.source, ReceivedEvent.id)
-            .where(
-                ReceivedEvent.organization_id == self._organization_id,
-                ReceivedEvent.received_at < _now() - REMEMBERED,
-            )
-            .limit(CLEARED_AT_ONCE)
-            .with_for_update(skip_locked=True)
-            .cte("old")
-        )
-        await self._session.execute(
-            delete(ReceivedEvent).where(
-                ReceivedEvent.organization_id == self._organization_id,
-                ReceivedEvent.source == old.c.source,
-                ReceivedEvent.id == old.c.id,
-            )
-        )
 
     def _is(self, source: str, event_id: str) -> tuple[Any, ...]:
         return (

@@ -32,7 +32,6 @@ class EventService:
 
         :param depth: Of the executions that it starts.
         """
-        await self._events.forget_old()
         if not await self._events.hear(event.source, event.id, event.type):
             started = await self._events.started(event.source, event.id)
             return EventAccepted(event_id=event.id, executions=[Started.model_validate(each) for each in started or []])

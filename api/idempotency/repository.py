@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +15,6 @@ from api.idempotency.keys import RequestKey
 from api.models import IdempotencyKey
 
 REMEMBERED = timedelta(hours=24)
-CLEARED_AT_ONCE = 100
 
 _now = func.clock_timestamp
 
@@ -56,26 +55,6 @@ class IdempotencyRepository:
     async def note_started(self, key: RequestKey, execution_id: UUID) -> None:
         """Keep what a request started."""
         await self._session.execute(update(IdempotencyKey).where(*self._is(key)).values(execution_id=execution_id))
-
-    async def forget_old(self) -> None:
-        """Remove some keys that need not be known any more."""
-        old = (
-            select(IdempotencyKey.scope, IdempotencyKey.key)
-            .where(
-                IdempotencyKey.organization_id == self._organization_id,
-                IdempotencyKey.received_at < _now() - REMEMBERED,
-            )
-            .limit(CLEARED_AT_ONCE)
-            .with_for_update(skip_locked=True)
-        )
-        await self._session.execute(
-            delete(IdempotencyKey)
-            .where(
-                IdempotencyKey.organization_id == self._organization_id,
-                tuple_(IdempotencyKey.scope, IdempotencyKey.key).in_(old),
-            )
-            .execution_options(synchronize_session=False)
-        )
 
     def _is(self, key: RequestKey) -> tuple[Any, ...]:
         return (

@@ -23,7 +23,6 @@ class IdempotencyService:
         :raises Problem: 422 where the key came with another request.
         """
         if await self._keys.add(key):
-            await self._keys.forget_old()
             return None
         known = await self._keys.find(key)
         assert known is not None, "the transaction that added it has committed"

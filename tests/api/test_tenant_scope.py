@@ -226,7 +226,6 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         events = EventRepository(session, ours)
         assert not await events.hear("same", "same", "made")
         await events.note_started("same", "same", [])
-        await events.forget_old()
         entry = await session.scalar(text("SELECT id FROM outbox WHERE organization_id = :org"), {"org": ours})
         outbox = OutboxRepository(session, ours)
         assert await outbox.newest_version(AGENT) == (1, "d" * 64)
@@ -275,7 +274,6 @@ async def test_pauses_letters_and_keys_are_the_own_ones(control_plane: ControlPl
         assert (known.digest, known.execution_id) == ("ours", EXECUTION)
         await session.execute(text("UPDATE idempotency_keys SET received_at = received_at - interval '2 days'"))
         before["idempotency_keys"] = (await rows_of(session, "theirs"))["idempotency_keys"]
-        await keys.forget_old()
         assert await keys.add(key)
         await keys.note_started(key, EXECUTION)
         assert await rows_of(session, "theirs") == before

@@ -13,8 +13,9 @@ from pydantic import JsonValue
 from compiler.plan import Plan, Step
 from operators.execution.clock import Clock
 from operators.execution.memory import InMemoryStore
+from operators.execution.records import LeaseRequest
 from operators.execution.runner import UnitOutcome, run_unit, store_services
-from operators.steps.base import Scope, StepKey, StepResult, StepServices
+from operators.steps.base import Scope, StepFailedError, StepKey, StepResult, StepServices
 from operators.steps.registry import HANDLERS
 from tests.operators.execution.plans import step
 
@@ -156,3 +157,17 @@ class Run:
         return {
             step.id: self.execution.steps[step.id].status for step in self.plan.steps if step.id in self.execution.steps
         }
+
+
+def fails(code: str = "model_error", *, retryable: bool = True) -> Any:
+    """Return a script by which a step fails."""
+
+    def script(attempt: int) -> StepResult:
+        raise StepFailedError(code, f"attempt {attempt}", retryable=retryable)
+
+    return script
+
+
+def lease_request(owner: str, *, unit: str = "all") -> LeaseRequest:
+    """Return a request for a unit's lease."""
+    return LeaseRequest(organization="test", workflow_id="flow", unit=unit, owner=owner, plan_digest="digest")

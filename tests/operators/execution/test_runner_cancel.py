@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,15 +10,9 @@ from compiler.plan import Unit
 from operators.execution.records import Emission
 from operators.execution.store import ExecutionEndedError
 from tests.operators.execution.plans import plan_of
-from tests.operators.execution.runner_tools import HandClock, ImpatientClock, Run, Scripted, scripted, scripted_type
+from tests.operators.execution.runner_tools import HandClock, ImpatientClock, Run, Scripted, scripted
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def types() -> Iterator[Scripted]:
-    with scripted_type() as handler:
-        yield handler
 
 
 async def test_a_running_step_is_cut_off(types: Scripted) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,15 +12,9 @@ from compiler.plan import Step, Unit
 from operators.execution.runner import UnitOutcome
 from operators.steps.base import Wake
 from tests.operators.execution.plans import plan_of, step
-from tests.operators.execution.runner_tools import START, Run, Scripted, scripted, scripted_type, settled
+from tests.operators.execution.runner_tools import START, Run, Scripted, scripted, settled
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def types() -> Iterator[Scripted]:
-    with scripted_type() as handler:
-        yield handler
 
 
 def wait(step_id: str = "pause", seconds: object = 60, **fields: Any) -> Step:

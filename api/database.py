@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
 import orjson
@@ -43,6 +43,11 @@ class Database:
         """Give a session that commits at the end, or rolls back when an exception passes."""
         async with self._sessions.begin() as session:
             yield session
+
+    def system(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """Give a session like :meth:`transaction` that may see every organisation: for what has to find out whose a
+        request or an order is, and for the platform's own jobs."""
+        return self.transaction()
 
     async def close(self) -> None:
         """Close every connection."""

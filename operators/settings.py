@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 API_URL = "AGENT_FACTORY_API_URL"
 RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's name, not a token
 EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
+PRELOAD = "AGENT_FACTORY_PRELOAD"
+"""Names, by comma, the model providers whose SDK the scheduler imports for its tasks: seconds once, and memory."""
 AIRFLOW_RETENTION_DAYS = "AGENT_FACTORY_AIRFLOW_RETENTION_DAYS"
 OWN_URLS = (
     API_URL,

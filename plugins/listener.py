@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -132,7 +133,8 @@ def _heard(dag_run: DagRun) -> None:
 @hookimpl
 def on_starting(component: Any) -> None:
     """Let the scheduler's workers be forked with what their tasks need; see ``operators.tasks.preload``."""
-    if getattr(component, "job_type", None) != "SchedulerJob":
+    # Airflow tells of a job before it has said of which type. Tasks, forked from a scheduler, have its arguments too.
+    if type(component).__name__ != "Job" or "scheduler" not in sys.argv:
         return
     from operators.tasks.preload import preload
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +21,7 @@ A_TASK = """
 import json, sys
 from types import SimpleNamespace
 from plugins.listener import on_starting
-on_starting(SimpleNamespace(job_type=sys.argv[1]))
+on_starting(type("Job", (), {})())
 before = set(sys.modules)
 from operators.tasks.segment import PlanFile, SegmentOperator
 operator = SegmentOperator(task_id="all", plan=PlanFile(sys.argv[2], sha256=sys.argv[3]))
@@ -32,12 +31,12 @@ print(json.dumps(sorted(name for name in set(sys.modules) - before if name.start
 """
 
 
-def imported(tmp_path: Path, job: str) -> list[str]:
-    """Run a task in a new process whose scheduler has begun; return what of ours it imported itself."""
+def imported(tmp_path: Path, part: str) -> list[str]:
+    """Run a task in a new process that began as a part of Airflow; return what of ours the task imported itself."""
     with World(tmp_path) as world:
         plan = world.publish(plan_of(model_step("a", "{{ input }}", next="b"), step("b")), input="x")
         environment = {**os.environ, "AGENT_FACTORY_API_URL": world.url, "AGENT_FACTORY_RUNTIME_TOKEN": TOKEN}
-        arguments = [sys.executable, "-c", A_TASK, job, str(tmp_path / "test__flow.py"), plan.sha256]
+        arguments = [sys.executable, "-c", A_TASK, part, str(tmp_path / "test__flow.py"), plan.sha256]
         done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
         assert world.store.execution("run-1").status == "success"
     names = json.loads(done.stdout.splitlines()[-1])
@@ -46,11 +45,11 @@ def imported(tmp_path: Path, job: str) -> list[str]:
 
 
 def test_a_task_of_a_scheduler_imports_nothing_of_ours(tmp_path: Path) -> None:
-    assert imported(tmp_path, "SchedulerJob") == []
+    assert imported(tmp_path, "scheduler") == []
 
 
 def test_what_is_no_scheduler_imports_nothing_ahead(tmp_path: Path) -> None:
-    assert "operators.execution.runner" in imported(tmp_path, "TriggererJob")
+    assert "operators.execution.runner" in imported(tmp_path, "triggerer")
 
 
 @pytest.mark.parametrize(("named", "there"), [("openai", "True"), ("", "False")])
@@ -65,5 +64,6 @@ def test_a_scheduler_starts_without_what_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("operators.tasks.preload.MODULES", ("no_such_module",))
-    listener.on_starting(SimpleNamespace(job_type="SchedulerJob"))
+    monkeypatch.setattr("sys.argv", ["airflow", "scheduler"])
+    listener.on_starting(type("Job", (), {})())
     assert "nothing was imported ahead: ModuleNotFoundError" in caplog.text

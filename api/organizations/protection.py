@@ -42,5 +42,8 @@ def _what_is_wrong(role: DatabaseRole) -> str | None:
         )
     if role.open_tables:
         tables = ", ".join(role.open_tables)
-        return f"every table of tenants must have row-level security with FORCE; these have not: {tables}"
+        return (
+            "every table of tenants must have row-level security with FORCE; run `python -m api.migrate` where it was "
+            f"not run, for these have not: {tables}"
+        )
     return None

@@ -57,14 +57,14 @@ class VariableRepository:
 _LOOK = text(
     """
     WITH tenants AS (
-        SELECT relname, relowner, relforcerowsecurity FROM pg_class
+        SELECT relname, relowner, relrowsecurity AND relforcerowsecurity AS is_protected FROM pg_class
         WHERE relkind IN ('r', 'p') AND relnamespace = CAST('public' AS regnamespace) AND EXISTS (
             SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'organization_id' AND NOT attisdropped)
     )
     SELECT current_user, me.rolsuper, me.rolbypassrls,
         coalesce((SELECT bool_or(pg_has_role(me.oid, relowner, 'MEMBER')) FROM tenants), false),
         pg_has_role(me.oid, of_all.oid, 'USAGE'), pg_has_role(me.oid, of_all.oid, 'SET'),
-        coalesce((SELECT array_agg(relname ORDER BY relname) FROM tenants WHERE NOT relforcerowsecurity), '{}')
+        coalesce((SELECT array_agg(relname ORDER BY relname) FROM tenants WHERE NOT is_protected), '{}')
     FROM pg_roles me, pg_roles of_all
     WHERE me.rolname = current_user AND of_all.rolname = :system
     """

@@ -102,6 +102,15 @@ def owner_url(postgres: Cluster, database_url: str) -> URL:
 
 
 @pytest.fixture
+def admin(postgres: Cluster, fresh_database_url: str) -> Iterator[Any]:
+    """A superuser's cursor in the test's own database, which has to be the control plane's."""
+    name = make_url(fresh_database_url).database
+    assert name is not None
+    with connected(postgres.url(name)) as cursor:
+        yield cursor
+
+
+@pytest.fixture
 def settings(database_url: str) -> Settings:
     """Settings of a control plane without a relay."""
     return Settings(

@@ -19,7 +19,9 @@ async def refuse_unbound_role(session: AsyncSession) -> None:
     """
     role = await look_at_role(session)
     if role is None:
-        raise SettingsError("The control plane cannot start: the database is not migrated; run `python -m api.migrate`.")
+        raise SettingsError(
+            "The control plane cannot start: the database is not migrated; run `python -m api.migrate`."
+        )
     if (wrong := _what_is_wrong(role)) is not None:
         raise SettingsError(f"The control plane cannot start: {wrong}.")
 

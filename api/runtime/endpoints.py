@@ -49,7 +49,9 @@ router = APIRouter(
 )
 
 
-async def _open(execution_id: str, session: SystemTransaction, settings: SettingsDep, plans: PlansDep) -> RuntimeService:
+async def _open(
+    execution_id: str, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
+) -> RuntimeService:
     return await RuntimeService.open(session, parse_execution_id(execution_id), settings, plans)
 
 

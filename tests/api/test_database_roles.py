@@ -25,7 +25,7 @@ from tests.support import OWNER, OWNER_PASSWORD, running_postgres
 
 pytestmark = pytest.mark.platform
 
-PASSWORD = "some-secret"  # noqa: S105
+PASSWORD = "some-secret"
 
 
 def steps_back(revision: str) -> str:
@@ -134,7 +134,7 @@ class TestTables:
     )
     async def test_one_that_is_open_is_refused(self, settings: Settings, admin: Any, statement: str) -> None:
         admin.execute(statement)
-        with pytest.raises(SettingsError, match="must have row-level security with FORCE; .* these have not: leases"):
+        with pytest.raises(SettingsError, match=r"must have row-level security with FORCE; .* these have not: leases"):
             await start(settings, settings.database_url)
 
     async def test_a_database_before_the_migration(self, settings: Settings, owner_url: URL) -> None:

@@ -59,7 +59,9 @@ async def answer(control_plane: ControlPlane, route: str, ids: dict[str, str]) -
     body = response.text
     for name, value in ids.items():
         body = body.replace(value, name)
-    headers = {name: value for name, value in response.headers.items() if name not in ("x-request-id", "content-length")}
+    headers = {
+        name: value for name, value in response.headers.items() if name not in ("x-request-id", "content-length")
+    }
     return response.status_code, headers, body
 
 

@@ -1,7 +1,7 @@
 """What row-level security costs a request: ``python -m tests.benchmarks.tenancy``.
 
-The same application on the same database, in turns: as its own role, and as a superuser whose transactions set nothing, as
-before. Requests go through the whole application in this process, to a PostgreSQL behind a Unix socket.
+The same application on the same database, in turns: as its own role, and as a superuser whose transactions set
+nothing, as before. Requests go through the whole application in this process, to a PostgreSQL behind a Unix socket.
 """
 
 from __future__ import annotations

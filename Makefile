@@ -28,6 +28,7 @@ lint: setup  ## Format and lint checks, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/lint_tenancy.py
 
 format: setup  ## Format the code
 	$(BIN)/ruff format .

@@ -7,29 +7,12 @@ import logging
 import sys
 
 import uvicorn
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
-from api.database import Database
-from api.organizations.isolation import refuse_strangers
-from api.settings import Settings, SettingsError, load_settings
+from api.settings import SettingsError, load_settings
+from api.starting import check_database
 
 GRACE_SECONDS = 5
-
-
-async def _check(settings: Settings) -> None:
-    """Compare the settings with the database while an error can still be one sentence.
-
-    :raises SettingsError: They do not fit. A database that is away or not migrated yet is not looked at.
-    """
-    database = Database(settings)
-    try:
-        async with database.transaction() as session:
-            await refuse_strangers(session, settings)
-    except (SQLAlchemyError, OSError):
-        return
-    finally:
-        await database.close()
 
 
 def main() -> int:
@@ -38,7 +21,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load_settings()
-        asyncio.run(_check(settings))
+        asyncio.run(check_database(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

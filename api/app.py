@@ -22,7 +22,6 @@ from api.forms.endpoints import router as forms
 from api.health.endpoints import router as health
 from api.inputs.endpoints import router as inputs
 from api.notifications import Listener
-from api.organizations.isolation import refuse_strangers
 from api.organizations.repository import OrganizationRepository
 from api.pauses.endpoints import router as pauses
 from api.reconciliation.endpoints import router as ended_runs
@@ -31,6 +30,7 @@ from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.runtime.endpoints import router as runtime
 from api.settings import Settings
+from api.starting import check
 from api.upkeep.endpoints import router as upkeep
 from api.webhooks.endpoints import router as webhooks
 from api.workflows.endpoints import router as workflows
@@ -61,8 +61,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         database = app.state.database = Database(settings)
         stack.push_async_callback(database.close)
-        async with database.transaction() as session:
-            await refuse_strangers(session, settings)
+        await check(database, settings)
+        async with database.system() as session:
             app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)

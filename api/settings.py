@@ -25,7 +25,7 @@ def _provider_key(name: str) -> SecretStr | None:
 
 
 class DatabaseSettings(BaseSettings):
-    """Where the database is; all that a migration needs.
+    """Where the database is, for a role that row-level security binds.
 
     :param database_url: ``postgresql://user:password@host/database``; ``?host=/folder`` names a Unix socket's folder.
     """
@@ -54,6 +54,25 @@ class DatabaseSettings(BaseSettings):
     def sync_url(self) -> URL:
         """The URL for SQLAlchemy's psycopg2 driver."""
         return make_url(self.database_url).set(drivername="postgresql+psycopg2")
+
+
+class MigrationSettings(DatabaseSettings):
+    """What a migration needs.
+
+    :param database_owner_url: Like ``database_url``, of the role that owns the tables; without it ``database_url`` is.
+    """
+
+    database_owner_url: Annotated[str | None, Field(repr=False)] = None
+
+    @field_validator("database_owner_url")
+    @classmethod
+    def _owner_is_postgresql(cls, value: str | None) -> str | None:
+        return cls._is_postgresql(value) if value else None
+
+    @property
+    def owner_url(self) -> URL:
+        """The owner's URL for SQLAlchemy's psycopg2 driver."""
+        return make_url(self.database_owner_url or self.database_url).set(drivername="postgresql+psycopg2")
 
 
 class Settings(DatabaseSettings):
@@ -147,13 +166,13 @@ def load_settings() -> Settings:
         raise SettingsError(_sentence(error)) from None
 
 
-def load_database_settings() -> DatabaseSettings:
+def load_migration_settings() -> MigrationSettings:
     """Read the database's address only.
 
     :raises SettingsError: It is missing or wrong.
     """
     try:
-        return DatabaseSettings()
+        return MigrationSettings()
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from api.adoption.service import AdoptionService
 from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
 from api.edge import EdgeRoute
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1/workflows/{workflow_id}/runs", tags=["workflows"], route_class=EdgeRoute)

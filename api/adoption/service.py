@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.adoption.repository import AdoptedRunRepository
+from api.database import narrow
 from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository
 from api.inputs.repository import InputRepository
@@ -41,7 +42,8 @@ class Beginning:
 async def adopt(
     session: AsyncSession, run_id: str, request: LeaseRequest, settings: Settings, plans: PlanCache
 ) -> UUID:
-    """Return the execution of a run that was started in Airflow; make it at the first call.
+    """Return the execution of a run that was started in Airflow; make it at the first call. The session, of every
+    organisation, sees the run's from here on.
 
     Where the input breaks the schema the new execution has failed already. Commit before the lease is asked for: that
     is then refused, and must not undo this.
@@ -52,6 +54,7 @@ async def adopt(
     organization_id = await OrganizationRepository(session).find(request.organization)
     if request.run is None or organization_id is None or not (run_id.isprintable() and len(run_id) <= MAX_RUN_ID):
         raise not_found("execution", run_id[:MAX_RUN_ID])
+    await narrow(session, organization_id)
     return await AdoptionService(session, organization_id, settings, plans).adopt(run_id, request, request.run)
 
 

@@ -11,8 +11,8 @@ from api.approvals.repository import Status
 from api.approvals.schemas import ApprovalList, ApprovalView, DecisionCreate
 from api.approvals.service import ApprovalService, parse_approval_id
 from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
 from api.edge import EdgeRoute
+from api.tenancy import Transaction
 
 router = APIRouter(prefix="/api/v1/approvals", tags=["approvals"], route_class=EdgeRoute)
 

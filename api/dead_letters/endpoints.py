@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from api.auth import CallerDep
-from api.database import Transaction
 from api.dead_letters.schemas import DeadLetterList, Redelivered, RedeliveryCreate, WorkflowId
 from api.dead_letters.service import LARGEST_ID, DeadLetterService
 from api.edge import EdgeRoute
 from api.problems import not_found
+from api.tenancy import Transaction
 
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"], route_class=EdgeRoute)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
 from api.edge import EdgeRoute
 from api.events.cloudevents import BATCH, STRUCTURED, read_events
 from api.events.schemas import EventAccepted
 from api.events.service import EventService
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1", tags=["events"], route_class=EdgeRoute)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.auth import CallerDep, SettingsDep
-from api.database import DatabaseDep, Transaction
+from api.database import DatabaseDep
 from api.edge import EdgeRoute
 from api.executions.repository import ENDED, Outcome
 from api.executions.restarts import RestartService
@@ -22,6 +22,7 @@ from api.executions.service import ExecutionService, parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
 from api.idempotency.keys import read_key
 from api.notifications import ListenerDep
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 from operators.execution.local import MANUAL_TRIGGER
 
@@ -111,10 +112,10 @@ async def get_execution(
     seconds = parse_wait(wait, settings.max_wait_seconds)
 
     async def look() -> Outcome:
-        async with database.transaction() as session:
+        async with database.transaction(caller.organization_id) as session:
             return await ExecutionService(session, caller.organization_id, settings, plans).outcome(identifier)
 
     if seconds:
         await wait_for(listener, [identifier], look, seconds=seconds, enough=lambda outcome: outcome.ended)
-    async with database.transaction() as session:
+    async with database.transaction(caller.organization_id) as session:
         return await ExecutionService(session, caller.organization_id, settings, plans).show(identifier)

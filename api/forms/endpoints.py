@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import Transaction
+from api.database import narrow
 from api.edge import EdgeRoute
 from api.executions.service import ExecutionService
 from api.organizations.repository import OrganizationRepository
 from api.problems import not_found
+from api.tenancy import SystemTransaction
 from api.workflows.plans import PlansDep
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from operators.execution.local import MANUAL_TRIGGER
@@ -52,21 +53,21 @@ class FormAccepted(BaseModel):
     url: str
 
 
-async def _current(organization: str, workflow_id: str, session: Transaction) -> PublishedVersion:
+async def _current(organization: str, workflow_id: str, session: SystemTransaction) -> PublishedVersion:
     organization_id = await OrganizationRepository(session).find(organization)
-    current = (
-        await WorkflowRepository(session, organization_id).current(workflow_id) if organization_id is not None else None
-    )
-    if current is None:
-        raise not_found("published workflow", f"{organization}/{workflow_id}")
-    return current
+    if organization_id is not None:
+        await narrow(session, organization_id)
+        current = await WorkflowRepository(session, organization_id).current(workflow_id)
+        if current is not None:
+            return current
+    raise not_found("published workflow", f"{organization}/{workflow_id}")
 
 
 Current = Annotated[PublishedVersion, Depends(_current)]
 
 
 @router.get("/form")
-async def get_form(current: Current, session: Transaction, plans: PlansDep) -> FormView:
+async def get_form(current: Current, session: SystemTransaction, plans: PlansDep) -> FormView:
     """Return title and input schema of a workflow's current version."""
     plan = (await plans.load(session, current.organization_id, current.plan_digest)).plan
     return FormView(
@@ -80,7 +81,7 @@ async def get_form(current: Current, session: Transaction, plans: PlansDep) -> F
 
 @router.post("/executions", status_code=202)
 async def start_execution(
-    body: FormInput, current: Current, session: Transaction, settings: SettingsDep, plans: PlansDep
+    body: FormInput, current: Current, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> FormAccepted:
     """Start the current version of a workflow by hand."""
     service = ExecutionService(session, current.organization_id, settings, plans)

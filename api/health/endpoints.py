@@ -6,7 +6,7 @@ from functools import cache
 
 from fastapi import APIRouter
 
-from api.database import Transaction
+from api.database import DatabaseDep
 from api.health.repository import applied_revision
 from api.migrate import newest_revision
 from api.problems import Problem
@@ -22,8 +22,10 @@ async def get_health() -> dict[str, str]:
 
 
 @router.get("/ready")
-async def get_readiness(session: Transaction) -> dict[str, str]:
+async def get_readiness(database: DatabaseDep) -> dict[str, str]:
     """Answer 200 when the database is there and migrated, else 503."""
-    if await applied_revision(session) != _newest():
+    async with database.without_organization() as session:
+        applied = await applied_revision(session)
+    if applied != _newest():
         raise Problem(503, "not_migrated", "The database has another schema; run `python -m api.migrate`.")
     return {"status": "ready"}

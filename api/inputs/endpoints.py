@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.auth import CallerDep
-from api.database import Transaction
 from api.edge import EdgeRoute
 from api.inputs.schemas import InputCreate, InputPrepared
 from api.inputs.service import InputService
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1/workflows/{workflow_id}/inputs", tags=["workflows"], route_class=EdgeRoute)

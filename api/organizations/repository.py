@@ -1,19 +1,21 @@
-"""SQL of organisations and their variables."""
+"""SQL of organisations, their variables, and what keeps them apart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.database import SYSTEM_ROLE
 from api.models import Organization, Variable
 
 
 class OrganizationRepository:
-    """Organisations by slug; the one table that belongs to no organisation."""
+    """Organisations by slug, in a transaction that sees them all."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -50,3 +52,45 @@ class VariableRepository:
         )
         rows = await self._session.execute(query)
         return {row.name: row.value for row in rows}
+
+
+_LOOK = text(
+    """
+    WITH tenants AS (
+        SELECT relname, relowner, relrowsecurity AND relforcerowsecurity AS is_protected FROM pg_class
+        WHERE relkind IN ('r', 'p') AND relnamespace = CAST('public' AS regnamespace) AND EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'organization_id' AND NOT attisdropped)
+    )
+    SELECT current_user, me.rolsuper, me.rolbypassrls,
+        coalesce((SELECT bool_or(pg_has_role(me.oid, relowner, 'MEMBER')) FROM tenants), false),
+        pg_has_role(me.oid, of_all.oid, 'USAGE'), pg_has_role(me.oid, of_all.oid, 'SET'),
+        coalesce((SELECT array_agg(relname ORDER BY relname) FROM tenants WHERE NOT is_protected), '{}')
+    FROM pg_roles me, pg_roles of_all
+    WHERE me.rolname = current_user AND of_all.rolname = :system
+    """
+)
+
+
+@dataclass(frozen=True)
+class DatabaseRole:
+    """The role that this process has in the database, as far as row-level security is concerned.
+
+    :param is_owner: Whether it owns a table of tenants, or may become its owner.
+    :param sees_all: Whether it sees every organisation without taking the system's role.
+    :param may_see_all: Whether it may take that role.
+    :param open_tables: Tables of tenants that are not protected.
+    """
+
+    name: str
+    is_superuser: bool
+    bypasses: bool
+    is_owner: bool
+    sees_all: bool
+    may_see_all: bool
+    open_tables: list[str]
+
+
+async def look_at_role(session: AsyncSession) -> DatabaseRole | None:
+    """Return the role of this process; None where the database is not migrated."""
+    row = (await session.execute(_LOOK, {"system": SYSTEM_ROLE})).first()
+    return DatabaseRole(*row) if row else None

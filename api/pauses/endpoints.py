@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from api.auth import CallerDep
-from api.database import Transaction
 from api.edge import EdgeRoute
 from api.pauses.schemas import RelayState, WorkflowPause
 from api.pauses.service import PauseService
+from api.tenancy import Transaction
 
 router = APIRouter(prefix="/api/v1", tags=["relay"], route_class=EdgeRoute)
 

@@ -7,6 +7,8 @@ own.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import pwd
 import shutil
@@ -23,6 +25,8 @@ from psycopg2 import sql
 from api.platform.errors import PlatformError
 
 SUPERUSER = "agent_factory"
+APP_ROLE = "agent_factory_app"
+"""What the control plane connects as; the superuser owns the tables and runs the migrations."""
 UNPRIVILEGED_USER = "nobody"
 SOCKET_PATH_LIMIT = 90
 """Longest folder for a socket; the kernel's limit is 107 bytes with the file's name."""
@@ -61,9 +65,22 @@ class Cluster:
         """Folder of the server's Unix socket."""
         return self.base / "run"
 
+    @property
+    def app_password(self) -> str:
+        """The application's: made from the superuser's, which it does not tell. So old state folders have one too."""
+        return hmac.new(self.password.encode(), APP_ROLE.encode(), hashlib.sha256).hexdigest()
+
     def url(self, database: str, scheme: str = "postgresql") -> str:
-        """Return a database URL through the Unix socket."""
-        return f"{scheme}://{SUPERUSER}:{quote(self.password)}@/{database}?host={quote(str(self.socket_folder))}"
+        """Return the superuser's URL of a database, through the Unix socket."""
+        return self.url_of(SUPERUSER, self.password, database, scheme)
+
+    def app_url(self, database: str, scheme: str = "postgresql") -> str:
+        """Return the application's URL of a database: its role is bound by row-level security."""
+        return self.url_of(APP_ROLE, self.app_password, database, scheme)
+
+    def url_of(self, role: str, password: str, database: str, scheme: str = "postgresql") -> str:
+        """Return a role's URL of a database."""
+        return f"{scheme}://{role}:{quote(password)}@/{database}?host={quote(str(self.socket_folder))}"
 
     def command(self) -> list[str]:
         """Return the server's command line: few, small buffers and a durable journal."""
@@ -128,6 +145,18 @@ class Cluster:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        finally:
+            connection.close()
+
+    def ensure_app_role(self) -> None:
+        """Make the application's role, and let it log in; what else it may do is the migrations' matter."""
+        connection = psycopg2.connect(self.url("postgres"))
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (APP_ROLE,))
+                verb = "ALTER" if cursor.fetchone() else "CREATE"
+                statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
+                cursor.execute(statement.format(sql.Identifier(APP_ROLE), sql.Literal(self.app_password)))
         finally:
             connection.close()
 

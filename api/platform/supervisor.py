@@ -34,6 +34,8 @@ START_SECONDS = 300.0
 STOP_SECONDS = 15.0
 RESTARTS_IN_TEN_MINUTES = 5
 WATCH_SECONDS = 0.5
+OWNER_URL = "AGENT_FACTORY_DATABASE_OWNER_URL"
+"""For the migration alone."""
 
 
 class Stopped(Exception):
@@ -106,6 +108,7 @@ class Supervisor:
         self.cluster.wait_ready(postgres.process)
         for database in ("airflow", "agent_factory"):
             self.cluster.ensure_database(database)
+        self.cluster.ensure_app_role()
         self.report("progress", "PostgreSQL is up" + (" (a new database)" if fresh else ""))
 
     def _migrate(self) -> None:
@@ -114,7 +117,7 @@ class Supervisor:
         migrations = [
             Child(
                 "the control plane's migration", "migrate", [sys.executable, "-m", "api.migrate"],
-                self.api_environment(), self.home.logs / "migrate.log",
+                self.api_environment() | {OWNER_URL: self.cluster.url("agent_factory")}, self.home.logs / "migrate.log",
             )
         ]  # fmt: skip
         # Airflow takes 12 s to find that it has nothing to do.
@@ -139,10 +142,10 @@ class Supervisor:
 
     def api_environment(self) -> dict[str, str]:
         """Return the environment of the control plane's processes."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", OWNER_URL))}
         return {
             **kept,
-            "AGENT_FACTORY_DATABASE_URL": self.cluster.url("agent_factory"),
+            "AGENT_FACTORY_DATABASE_URL": self.cluster.app_url("agent_factory"),
             "AGENT_FACTORY_API_HOST": "127.0.0.1",
             "AGENT_FACTORY_API_PORT": str(self.home.api_port),
             "AGENT_FACTORY_API_URL": self.home.api_url,

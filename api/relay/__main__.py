@@ -13,6 +13,7 @@ from api.notifications import Listener
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.settings import Settings, SettingsError, load_settings
+from api.starting import check_database
 
 
 async def serve(settings: Settings) -> None:
@@ -38,6 +39,7 @@ def main() -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load_settings()
+        asyncio.run(check_database(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1

@@ -114,7 +114,7 @@ class Relay:
         return self._settings.relay_in_flight - len(self._at_work)
 
     async def _take(self, room: int) -> list[Entry]:
-        async with self._database.transaction() as session:
+        async with self._database.system() as session:
             return await take_entries(
                 session,
                 room,
@@ -136,7 +136,7 @@ class Relay:
         if trouble is not None and trouble.outage is not None:
             self._look_again_in(trouble.outage.seconds_left)
         if trouble is None:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(entry.organization_id) as session:
                 await OutboxRepository(session, entry.organization_id).done(entry.id)
         elif self._is_hopeless(entry, trouble):
             await self._give_up(entry, trouble.message)
@@ -187,7 +187,7 @@ class Relay:
 
         The runners end the execution themselves. If they do not come back, it is ended here.
         """
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             executions = ExecutionRepository(session, entry.organization_id)
             row = await executions.lock(entry.execution_id)
             if row is None or row.cancel_requested_at is None:
@@ -212,7 +212,7 @@ class Relay:
 
     async def _is_loaded(self, entry: Entry) -> bool:
         """Tell whether Airflow's DAG is the newest version: a run never starts on an older graph than that."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             number, digest = await OutboxRepository(session, entry.organization_id).newest_version(entry.agent_id)
         if self._loaded.get(entry.dag_id) == number:
             return True
@@ -233,7 +233,7 @@ class Relay:
         delay = backoff(entry.attempts, LONGEST_DELAY_SECONDS)
         left = trouble.outage.seconds_left if trouble.outage else 0.0
         delay = delay + left if trouble.probed_by_others else max(delay, left)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             outbox = OutboxRepository(session, entry.organization_id)
             await outbox.postpone(entry.id, entry.attempts, delay, error=trouble.message, refused=trouble.refused)
         self._look_again_in(delay)
@@ -245,7 +245,7 @@ class Relay:
     async def _give_up(self, entry: Entry, message: str) -> None:
         """Bury the entry and fail its execution, so that nothing stays pending for ever."""
         log.error("relay: execution %s: giving up to %s its run: %s", entry.execution_id, entry.kind, message)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             # The execution's row first, as everywhere: who locks in another order may wait for ever.
             row = await ExecutionRepository(session, entry.organization_id).lock(entry.execution_id)
             buried = await OutboxRepository(session, entry.organization_id).bury(entry.id, entry.attempts, message)

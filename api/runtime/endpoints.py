@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 
 from api.adoption.service import adopt
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import DatabaseDep, Transaction
+from api.database import DatabaseDep
 from api.edge import RuntimeRoute
 from api.executions.service import parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
@@ -20,6 +20,7 @@ from api.runtime.credentials import model_credential
 from api.runtime.events import emit_event
 from api.runtime.service import RuntimeService
 from api.runtime.watching import find_news
+from api.tenancy import SystemTransaction
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
     AnswerReceipt,
@@ -48,7 +49,9 @@ router = APIRouter(
 )
 
 
-async def _open(execution_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep) -> RuntimeService:
+async def _open(
+    execution_id: str, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
+) -> RuntimeService:
     return await RuntimeService.open(session, parse_execution_id(execution_id), settings, plans)
 
 
@@ -60,13 +63,13 @@ async def lease_unit(
     execution_id: str, body: LeaseRequest, database: DatabaseDep, settings: SettingsDep, plans: PlansDep
 ) -> LeaseGrant:
     """Take or renew the lease of a unit. A run that was started in Airflow is adopted first, by its run id."""
-    async with database.transaction() as session:
+    async with database.system() as session:
         service = await RuntimeService.find(session, execution_id, settings, plans)
         if service is not None:
             return await service.lease(body)
         adopted = await adopt(session, execution_id, body, settings, plans)
     # Of its own, so that a refused lease leaves the adoption as it is.
-    async with database.transaction() as session:
+    async with database.system() as session:
         return await (await RuntimeService.open(session, adopted, settings, plans)).lease(body)
 
 
@@ -107,7 +110,7 @@ async def watch_execution(
     identifier = parse_execution_id(execution_id)
 
     async def look() -> News:
-        async with database.transaction() as session:
+        async with database.system() as session:
             return await find_news(session, settings, identifier, awaited)
 
     ids = [identifier] if awaited is None else [identifier, awaited]
@@ -129,7 +132,7 @@ async def answer_approval(step_id: str, body: ApprovalAnswer, service: Service) 
 
 @router.post("/children")
 async def start_child(
-    execution_id: str, body: ChildRequest, session: Transaction, settings: SettingsDep, plans: PlansDep
+    execution_id: str, body: ChildRequest, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> ChildState:
     """Start an execution of another workflow for a step; the same key again shows how it stands."""
     service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
@@ -138,7 +141,7 @@ async def start_child(
 
 @router.delete("/children/{child_id}", status_code=204)
 async def cancel_child(
-    execution_id: str, child_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep
+    execution_id: str, child_id: str, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> None:
     """Cancel a child of the execution; whatever is none stays as it is."""
     service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
@@ -147,7 +150,7 @@ async def cancel_child(
 
 @router.post("/events")
 async def emit_step_event(
-    execution_id: str, body: Emission, session: Transaction, settings: SettingsDep, plans: PlansDep
+    execution_id: str, body: Emission, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> EmittedEvent:
     """Raise an event; the same step and epoch again raise nothing new."""
     return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)

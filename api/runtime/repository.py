@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.database import narrow
 from api.models import Agent, Base, ExecutionStep, Lease, Organization, WorkflowExecution
 from operators.execution.records import StepRecord
 
@@ -73,22 +74,31 @@ class FoundExecution:
 async def lock_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
     """Find an execution by its id alone and lock it: the runtime API serves the workers of every organisation.
 
-    All further SQL of the request is bound to the organisation that is found here.
+    The rest of the transaction sees the organisation that is found here.
     """
-    row = (await session.execute(_LOCK, {"execution_id": execution_id})).first()
-    return FoundExecution(*row) if row else None
+    return await _find(session, _LOCK, execution_id)
 
 
 async def find_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
     """Find an execution by its id alone, as :func:`lock_execution` does, but leave its row to others."""
-    row = (await session.execute(_FIND, {"execution_id": execution_id})).first()
-    return FoundExecution(*row) if row else None
+    return await _find(session, _FIND, execution_id)
+
+
+async def _find(session: AsyncSession, query: Any, execution_id: UUID) -> FoundExecution | None:
+    row = (await session.execute(query, {"execution_id": execution_id})).first()
+    if row is None:
+        return None
+    await narrow(session, row[0].organization_id)
+    return FoundExecution(*row)
 
 
 async def find_organization(session: AsyncSession, execution_id: UUID) -> UUID | None:
-    """Return whose an execution is, found by its id alone; further SQL is bound to that organisation."""
+    """Return whose an execution is, found by its id alone; the rest of the transaction sees that organisation."""
     query = select(WorkflowExecution.organization_id).where(WorkflowExecution.id == execution_id)
-    return await session.scalar(query)
+    organization_id = await session.scalar(query)
+    if organization_id is not None:
+        await narrow(session, organization_id)
+    return organization_id
 
 
 class LeaseRepository:

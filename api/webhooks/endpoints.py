@@ -34,14 +34,14 @@ async def call_webhook(
     output, or 500 if it failed; 202 if neither comes in time. The same request again within 24 hours, by its
     ``Idempotency-Key`` or ``Webhook-Id``, starts nothing and is answered for the execution of the first one.
     """
-    async with database.transaction() as session:
+    async with database.system() as session:
         organization_id, route = await find_route(session, organization, path, request.method)
     # No connection is held while a slow caller sends the body.
     value = await read_input(request, settings.webhook_max_bytes)
     trigger = describe_trigger(request, path)
     scope = f"webhook {request.method} {path}"
     key = read_key(request, scope, {"input": value, "query": trigger["query"]}, (IDEMPOTENCY_KEY, WEBHOOK_ID))
-    async with database.transaction() as session:
+    async with database.transaction(organization_id) as session:
         service = ExecutionService(session, organization_id, settings, plans)
         accepted = await service.accept(route.workflow_id, input=value, trigger=trigger, key=key)
     seconds = sync_seconds(route.config)
@@ -49,7 +49,7 @@ async def call_webhook(
         return accepted_answer(accepted)
 
     async def look() -> Outcome:
-        async with database.transaction() as session:
+        async with database.transaction(organization_id) as session:
             return await ExecutionService(session, organization_id, settings, plans).outcome(accepted.execution_id)
 
     outcome = await wait_for(

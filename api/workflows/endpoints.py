@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 
 from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
 from api.edge import EdgeRoute
+from api.tenancy import Transaction
 from api.workflows.schemas import Published
 from api.workflows.service import WorkflowService, compile_source
 

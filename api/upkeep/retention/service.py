@@ -26,7 +26,7 @@ async def keep_retention(tools: Tools, now: datetime | None = None) -> Counts:
 
     :param now: Instead of the database's time.
     """
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         repository = PartitionRepository(session)
         now = now or await repository.now()
         months = await repository.months(EXECUTIONS)
@@ -53,7 +53,7 @@ async def _drop_month(tools: Tools, month: Month, before: datetime, counts: Coun
 
     :raises BusyError: It can be gone on with at any later time.
     """
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         is_over = await PartitionRepository(session).is_over(month, before)
     if not is_over or not await patiently(partial(_drop_journal, tools, month)):
         counts["months_kept"] += 1
@@ -84,7 +84,7 @@ async def _drop_empty(tools: Tools, month: Month) -> bool:
 async def _remove_ended(tools: Tools, month: Month | None, before: datetime) -> int:
     total, after = 0, UUID(int=0)
     for _ in range(MOST_BATCHES):
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             removed = await PartitionRepository(session).remove_ended(month, before, after, BATCH)
         total += len(removed)
         if not removed:
@@ -96,7 +96,7 @@ async def _remove_ended(tools: Tools, month: Month | None, before: datetime) -> 
 async def _remove_aged(tools: Tools, aged: Aged, now: datetime) -> int:
     total = 0
     for _ in range(MOST_BATCHES):
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             removed = await remove_aged(session, aged, now, BATCH)
         total += removed
         if removed < BATCH:

@@ -47,7 +47,7 @@ class Asked:
         return body
 
     async def pass_time(self, seconds: float) -> None:
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             statement = "UPDATE approvals SET due_at = due_at - :age * interval '1 s'"
             await session.execute(text(statement), {"age": seconds})
 
@@ -196,7 +196,7 @@ class TestList:
 class TestAnotherOrganisation:
     async def test_it_sees_and_decides_nothing(self, control_plane: ControlPlane) -> None:
         asked = await begin(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             other = await OrganizationRepository(session).ensure("other")
         state = control_plane.app.state
         ours, state.organization_id = state.organization_id, other

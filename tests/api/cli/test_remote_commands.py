@@ -86,7 +86,7 @@ class TestExecute:
         from sqlalchemy import text
 
         while True:
-            async with plane.database.transaction() as session:
+            async with plane.database.system() as session:
                 found = await session.scalar(text("SELECT id FROM workflow_executions"))
             if found:
                 return str(found)

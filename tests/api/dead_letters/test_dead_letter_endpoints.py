@@ -101,7 +101,7 @@ class TestRedeliver:
         shown = await control_plane.show(execution_id)
         assert (shown["status"], shown["error"], shown["completed_at"]) == ("pending", None, None)
         assert await letters(control_plane) == []
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             [entry] = await take_entries(session, 8, 0.001)
         assert (entry.attempts, entry.refusals, entry.age_seconds < 60) == (1, 0, True)
         async with relaying(control_plane, relay_settings, airflow):

@@ -34,7 +34,7 @@ class TestExecuteWorkflow:
     async def test_execution_and_outbox_entry_come_together(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
         execution_id = await control_plane.execute()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             rows = (await session.execute(text("SELECT execution_id, dag_id FROM outbox"))).all()
         assert [(str(row[0]), row[1]) for row in rows] == [(execution_id, "default__greet")]
 
@@ -48,7 +48,7 @@ class TestExecuteWorkflow:
         problem = response.json()
         assert (response.status_code, problem["code"]) == (422, "invalid_input")
         assert problem["errors"][0]["pointer"] == "/name"
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             assert await session.scalar(text("SELECT count(*) FROM workflow_executions")) == 0
 
     async def test_missing_input_is_an_empty_object(self, control_plane: ControlPlane) -> None:
@@ -207,7 +207,7 @@ class TestWait:
         grant = await control_plane.lease(execution_id, published["digest"])
         waiting = asyncio.create_task(control_plane.api.get(f"/api/v1/executions/{execution_id}?wait=25s"))
         listener = control_plane.app.state.listener
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
             )

@@ -71,7 +71,7 @@ class Life:
         return [step["status"] for step in (await self.show())["steps"]]
 
     async def rows(self, statement: str) -> list[Any]:
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             result = await session.execute(text(statement))
             return [tuple(row) for row in result] if result.returns_rows else []
 

@@ -34,7 +34,7 @@ async def test_form_is_of_the_current_version(control_plane: ControlPlane) -> No
 
 async def test_not_there(control_plane: ControlPlane) -> None:
     await control_plane.publish()
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         await OrganizationRepository(session).ensure("other")
     for place in ("default/nothing", "other/greet", "nobody/greet"):
         assert (await control_plane.runtime.get(f"/runtime/v1/workflows/{place}/form")).status_code == 404

@@ -31,7 +31,7 @@ class Plane:
         self.airflow = airflow
 
     async def rows(self, statement: str, **values: Any) -> list[Any]:
-        async with self.control_plane.database.transaction() as session:
+        async with self.control_plane.database.system() as session:
             result = await session.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 

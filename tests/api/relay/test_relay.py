@@ -64,7 +64,7 @@ async def relaying(
 
 
 async def outbox(plane: ControlPlane) -> list[Any]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return list(await session.execute(text("SELECT dead, error, attempts FROM outbox ORDER BY id")))
 
 

@@ -23,7 +23,7 @@ CLEARED = {
 
 
 async def execute(plane: ControlPlane, statement: str) -> None:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         await session.execute(text(statement))
 
 

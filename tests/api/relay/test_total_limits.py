@@ -12,7 +12,7 @@ pytestmark = pytest.mark.platform
 
 
 async def take(plane: ControlPlane, count: int = 8, **limits: int) -> list[str]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         entries = await take_entries(session, count, 60, limits=Limits(**limits))
     return [str(entry.execution_id) for entry in entries]
 

@@ -86,7 +86,7 @@ class TestLease:
             "INSERT INTO variables (organization_id, name, value) SELECT id, :name, CAST(:value AS json)"
             " FROM organizations ON CONFLICT (organization_id, name) DO UPDATE SET value = excluded.value"
         )
-        async with plane.database.transaction() as session:
+        async with plane.database.system() as session:
             for name, value in values.items():
                 await session.execute(statement, {"name": name, "value": value})
 

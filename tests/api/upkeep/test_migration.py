@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
 from api.migrate import configuration, migrate
-from api.settings import Settings
 from api.upkeep.partitions.months import Month
 from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane
@@ -31,8 +31,8 @@ def steps_back() -> str:
 
 
 @pytest.fixture
-def connection(settings: Settings) -> Iterator[Connection]:
-    engine = create_engine(settings.sync_url, isolation_level="AUTOCOMMIT")
+def connection(owner_url: URL) -> Iterator[Connection]:
+    engine = create_engine(owner_url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
     engine.dispose()
@@ -61,7 +61,7 @@ def shape(connection: Connection) -> list[Any]:
 
 
 async def test_both_ways_with_rows(
-    control_plane: ControlPlane, tools: Tools, settings: Settings, connection: Connection, executed_at: Age
+    control_plane: ControlPlane, tools: Tools, owner_url: URL, connection: Connection, executed_at: Age
 ) -> None:
     today = connection.scalar(text("SELECT now()"))
     moments = [NOW, today, today - 40 * DAY, today - 400 * DAY]
@@ -71,7 +71,7 @@ async def test_both_ways_with_rows(
     before, partitioned = rows(connection), shape(connection)
     assert len(before["execution_steps"]) == 2 * len(ids)
 
-    migrate(settings.sync_url, steps_back())
+    migrate(owner_url, steps_back())
     assert rows(connection) == before
     plain = shape(connection)
     assert {row[1] for row in plain} == {row[1] for row in partitioned}
@@ -80,7 +80,7 @@ async def test_both_ways_with_rows(
     with pytest.raises(IntegrityError):
         connection.execute(text("UPDATE workflow_executions SET caller = 'the same'"))
 
-    migrate(settings.sync_url)
+    migrate(owner_url)
     assert rows(connection) == before
     assert shape(connection) == partitioned
     homes = connection.execute(text("SELECT id, CAST(tableoid AS regclass)::text FROM workflow_executions"))

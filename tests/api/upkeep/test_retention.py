@@ -33,7 +33,7 @@ async def with_partitions(tools: Tools) -> None:
 
 
 async def months(tools: Tools, table: str) -> set[Month]:
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         return await PartitionRepository(session).months(table)
 
 
@@ -97,7 +97,7 @@ class TestExecutions:
     ) -> None:
         monkeypatch.setattr(service, "ATTEMPTS", 1)
         old, other = await executed_at(OLD, OLD + DAY), await executed_at(NOW, None)
-        async with tools.database.transaction() as writer:
+        async with tools.database.system() as writer:
             await writer.execute(text("UPDATE workflow_executions SET halted = true WHERE id = :id"), {"id": other})
             assert (await keep_retention(tools, NOW))["postponed"] >= 1
         assert await where(control_plane, old) == partitions_of(JANUARY)
@@ -122,7 +122,7 @@ class TestExecutions:
         made = await worker
         assert counts["postponed"] == 0
         assert JANUARY not in await months(tools, EXECUTIONS)
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             assert await session.scalar(text("SELECT count(*) FROM execution_steps")) == 2 * made
 
     async def test_old_ones_without_a_partition(
@@ -145,13 +145,13 @@ class TestRows:
             "dead_outbox_entries": settings.outbox_retention_days * DAY,
             "idempotency_keys": DAY,
         }
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             for number, sign in enumerate((-1, 1)):
                 since = {name: NOW - age + sign * an_hour for name, age in ages.items()}
                 await self.insert(session, number, execution_id, since)
         counts = await keep_retention(tools, NOW)
         assert {name: counts[name] for name in ages} == dict.fromkeys(ages, 1)
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             assert list(await session.scalars(text("SELECT id FROM received_events"))) == ["1"]
             assert await session.scalar(text("SELECT CAST(input AS text) FROM prepared_inputs")) == "1"
             # The order that is not dead is as old as nothing else, and stays.

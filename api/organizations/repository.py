@@ -1,15 +1,14 @@
-"""SQL of organisations and their variables."""
+"""SQL of organisations."""
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.models import Organization, Variable
+from api.models import Organization
 
 
 class OrganizationRepository:
@@ -32,21 +31,3 @@ class OrganizationRepository:
         found = await self.find(slug)
         assert found is not None
         return found
-
-
-class VariableRepository:
-    """Variables of one organisation."""
-
-    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
-        self._session = session
-        self._organization_id = organization_id
-
-    async def values(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return the values of the named variables; those that are not set are left out."""
-        if not names:
-            return {}
-        query = select(Variable.name, Variable.value).where(
-            Variable.organization_id == self._organization_id, Variable.name.in_(names)
-        )
-        rows = await self._session.execute(query)
-        return {row.name: row.value for row in rows}

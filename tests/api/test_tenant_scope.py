@@ -21,12 +21,13 @@ from api.executions.repository import ExecutionRepository
 from api.idempotency.keys import RequestKey
 from api.idempotency.repository import IdempotencyRepository
 from api.inputs.repository import InputRepository
-from api.organizations.repository import OrganizationRepository, VariableRepository
+from api.organizations.repository import OrganizationRepository
 from api.pauses.repository import PauseRepository
 from api.reconciliation.repository import ReconciliationRepository, find_of_runs
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
+from api.variables.repository import Snapshot, VariableRepository
 from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
 from operators.execution.records import ApprovalRequest, StepRecord
 from tests.api.control_plane import ControlPlane
@@ -127,7 +128,7 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         subscriptions = await SubscriptionRepository(session, ours).of_type("made")
         assert [subscription.filter for subscription in subscriptions] == ["ours"]
         assert await EventRepository(session, ours).started("same", "same") == [{"of": "ours"}]
-        assert await VariableRepository(session, ours).values(("v",)) == {"v": "ours"}
+        assert await VariableRepository(session, ours).snapshot(("v",), "default") == Snapshot({"v": "ours"}, [])
         execution = await executions.get(EXECUTION)
         assert execution is not None
         assert execution.input == "ours"

@@ -1,8 +1,8 @@
 """Cursors of long lists: where the next page begins, in a text that only this control plane can make.
 
-A cursor holds the last id that was shown and a signature over it, the organisation and the filters. So it fits no other
-organisation's list and no other question, and nobody can make one up. It is no secret, and it opens nothing: every query
-names the caller's organisation all the same.
+A cursor holds the last id that was shown and a signature over it, the organisation and the filters. So it fits no
+other organisation's list and no other question, and nobody can make one up. It is no secret, and it opens nothing:
+every query names the caller's organisation all the same.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ class Side(BaseModel):
 
 
 class ExecutionComparison(BaseModel):
-    """Two executions side by side. Steps stand in the order of the left one; those that only the right one has follow."""
+    """Two executions side by side. Steps stand in the order of the left one, then those that only the
+    right one has."""
 
     left: Side
     right: Side

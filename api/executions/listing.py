@@ -6,7 +6,7 @@ cursor, and every bound of time, is a bound of ids, and months outside are not l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -73,20 +73,17 @@ class ListingRepository:
 
     async def workflow(self, workflow_id: str, number: int | None) -> tuple[UUID, UUID | None] | None:
         """Return the ids of a workflow and, where a number is given, of its version; None where there is none."""
-        query: Select[Any]
         if number is None:
-            query = select(Agent.id).where(
+            only = select(Agent.id).where(
                 Agent.organization_id == self._organization_id, Agent.workflow_id == workflow_id
             )
-            found = await self._session.scalar(query)
+            found = await self._session.scalar(only)
             return (found, None) if found else None
         query = (
             select(Agent.id, WorkflowVersion.id)
             .join(
                 WorkflowVersion,
-                and_(
-                    WorkflowVersion.organization_id == Agent.organization_id, WorkflowVersion.agent_id == Agent.id
-                ),
+                and_(WorkflowVersion.organization_id == Agent.organization_id, WorkflowVersion.agent_id == Agent.id),
             )
             .where(
                 Agent.organization_id == self._organization_id,
@@ -107,7 +104,10 @@ class ListingRepository:
         limit: int,
     ) -> Sequence[Any]:
         """Return executions, the newest first, without what they were given and made."""
-        return (await self._session.execute(self.query(asked, agent_id, version_id, before, limit))).all()
+        rows: Sequence[Any] = (
+            await self._session.execute(self.query(asked, agent_id, version_id, before, limit))
+        ).all()
+        return rows
 
     def query(
         self, asked: ExecutionFilter, agent_id: UUID | None, version_id: UUID | None, before: UUID | None, limit: int
@@ -145,20 +145,20 @@ def _conditions(
 ) -> list[ColumnElement[bool]]:
     execution = WorkflowExecution
     duration = execution.completed_at - func.coalesce(execution.reopened_at, execution.accepted_at)
-    given: list[tuple[Any, list[ColumnElement[bool]]]] = [
-        (agent_id, [execution.agent_id == agent_id]),
-        (version_id, [execution.version_id == version_id]),
-        (before, [execution.id < before]),
-        (asked.trigger, [execution.trigger_type == asked.trigger]),
-        (asked.parent_execution_id, [execution.parent_execution_id == asked.parent_execution_id]),
-        (asked.error_code, [execution.error_code == asked.error_code]),
-        (asked.min_duration_ms, [duration >= _milliseconds(asked.min_duration_ms)]),
-        (asked.max_duration_ms, [duration <= _milliseconds(asked.max_duration_ms)]),
-        (asked.accepted_from, _from(asked.accepted_from)),
-        (asked.accepted_before, _before(asked.accepted_before)),
-        (asked.status or None, [_is_one_of(asked.status)]),
+    given: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
+        (agent_id, lambda value: execution.agent_id == value),
+        (version_id, lambda value: execution.version_id == value),
+        (before, lambda value: execution.id < value),
+        (asked.trigger, lambda value: execution.trigger_type == value),
+        (asked.parent_execution_id, lambda value: execution.parent_execution_id == value),
+        (asked.error_code, lambda value: execution.error_code == value),
+        (asked.min_duration_ms, lambda value: duration >= timedelta(milliseconds=value)),
+        (asked.max_duration_ms, lambda value: duration <= timedelta(milliseconds=value)),
+        (asked.accepted_from, _from),
+        (asked.accepted_before, _before),
+        (asked.status or None, _is_one_of),
     ]
-    return [condition for value, conditions in given if value is not None for condition in conditions]
+    return [condition(value) for value, condition in given if value is not None]
 
 
 def _is_one_of(statuses: list[ExecutionStatus]) -> ColumnElement[bool]:
@@ -168,20 +168,12 @@ def _is_one_of(statuses: list[ExecutionStatus]) -> ColumnElement[bool]:
     return WorkflowExecution.status.in_(sorted(set(statuses)))
 
 
-def _milliseconds(value: float | None) -> timedelta:
-    return timedelta(milliseconds=value or 0)
+def _from(moment: datetime) -> ColumnElement[bool]:
+    return and_(WorkflowExecution.id >= first_id(moment - _SLACK), WorkflowExecution.accepted_at >= moment)
 
 
-def _from(moment: datetime | None) -> list[ColumnElement[bool]]:
-    if moment is None:
-        return []
-    return [WorkflowExecution.id >= first_id(moment - _SLACK), WorkflowExecution.accepted_at >= moment]
-
-
-def _before(moment: datetime | None) -> list[ColumnElement[bool]]:
-    if moment is None:
-        return []
-    return [WorkflowExecution.id < first_id(moment + _SLACK), WorkflowExecution.accepted_at < moment]
+def _before(moment: datetime) -> ColumnElement[bool]:
+    return and_(WorkflowExecution.id < first_id(moment + _SLACK), WorkflowExecution.accepted_at < moment)
 
 
 def first_id(moment: datetime) -> UUID:
@@ -211,9 +203,7 @@ async def list_executions(
         if workflow is None:
             return ExecutionList(executions=[], next=None)
         agent_id, version_id = workflow
-    rows = await listing.page(
-        asked, agent_id=agent_id, version_id=version_id, before=before, limit=asked.limit + 1
-    )
+    rows = await listing.page(asked, agent_id=agent_id, version_id=version_id, before=before, limit=asked.limit + 1)
     shown = [_summary(row, settings.public_url) for row in rows[: asked.limit]]
     more = len(rows) > asked.limit
     return ExecutionList(executions=shown, next=cursors.write(shown[-1].execution_id) if more else None)

@@ -25,9 +25,9 @@ class WorkflowExecution(Base):
     ``version_id`` is the version that was current at acceptance until the first lease pins the one that runs;
     ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
     first unhandled failure, while other units may still be at work: they start nothing more.
-    ``answer`` is the first ``respond``. ``environment`` names the variables that it reads, ``secret_vars`` those of them
-    that it may not; ``trigger_type`` and ``error_code`` are parts of ``trigger`` and ``error`` to search by: json that
-    holds ``\\u0000`` cannot be looked into. While ``watched_until`` is ahead, somebody hears of every step.
+    ``answer`` is the first ``respond``. ``environment`` names the variables that it reads, ``secret_vars`` those of
+    them that it may not. ``trigger_type`` and ``error_code`` are parts of ``trigger`` and ``error`` to search by: json
+    that holds ``\\u0000`` cannot be looked into. While ``watched_until`` is ahead, somebody hears of every step.
 
     ``epoch`` grows when steps are run again that had succeeded; ``life`` with each reopening, whatever its reason, and
     ``reopened_at`` is when the last one was. ``clear_number`` is that of Airflow's run in this life; -1 where a new run

@@ -31,9 +31,7 @@ class SecretStore:
         """Return what is stored of a secret."""
         return self._cipher.seal(value.encode(), str(organization_id), environment, name)
 
-    async def read(
-        self, organization_id: UUID, name: str, environment: str = DEFAULT_ENVIRONMENT
-    ) -> SecretStr | None:
+    async def read(self, organization_id: UUID, name: str, environment: str = DEFAULT_ENVIRONMENT) -> SecretStr | None:
         """Return the value of a secret variable; None where there is none of this name, or it is not secret.
 
         :raises UnsealError: It was sealed with another key or for another place.

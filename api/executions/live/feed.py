@@ -112,8 +112,10 @@ class Feed:
             self._position, self._told = Position(standing.life), set()
             self._running.clear()
         elif self._told is None:
-            self._told = await live.keys_until(self._position.moment)
-            if len(self._told) != self._position.count:
+            told = await live.keys_until(self._position.moment)
+            if (len(told), max(told.values(), default=_START)) == (self._position.count, self._position.moment):
+                self._told = set(told)
+            else:
                 self._position, self._told = Position(standing.life), set()
 
     def _step(self, step: JournaledStep) -> bytes:

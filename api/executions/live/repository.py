@@ -70,9 +70,7 @@ class LiveRepository:
             WorkflowExecution.error,
             WorkflowExecution.started_at,
             WorkflowExecution.completed_at,
-        ).where(
-            WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id == self._execution_id
-        )
+        ).where(WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id == self._execution_id)
         row = (await self._session.execute(query)).first()
         return Standing(*row) if row else None
 
@@ -95,12 +93,12 @@ class LiveRepository:
         )
         return [JournaledStep(*row) for row in await self._session.execute(query)]
 
-    async def keys_until(self, moment: datetime) -> set[tuple[int, str]]:
-        """Return epoch and id of the steps that were journaled up to a moment."""
-        query = select(ExecutionStep.epoch, ExecutionStep.step_id).where(
+    async def keys_until(self, moment: datetime) -> dict[tuple[int, str], datetime]:
+        """Return epoch and id of the steps that were journaled up to a moment, and when each was."""
+        query = select(ExecutionStep.epoch, ExecutionStep.step_id, ExecutionStep.journaled_at).where(
             *self._current(), ExecutionStep.journaled_at <= moment
         )
-        return {(row.epoch, row.step_id) for row in await self._session.execute(query)}
+        return {(row.epoch, row.step_id): row.journaled_at for row in await self._session.execute(query)}
 
     def _current(self) -> tuple[ColumnElement[bool], ...]:
         return (

@@ -1,4 +1,4 @@
-"""Who watches: a notification for each journaled step costs every commit something, so it is sent while somebody does."""
+"""Who watches: a notification of each step costs every commit something, so it is sent while somebody does."""
 
 from __future__ import annotations
 

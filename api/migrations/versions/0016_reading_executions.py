@@ -14,8 +14,8 @@ BY_TIME = "ix_workflow_executions_organization_id_agent_id_accepted_at"
 BY_WORKFLOW = "ix_workflow_executions_organization_id_agent_id_id"
 BY_STATUS = "ix_workflow_executions_organization_id_status_id"
 BY_ERROR = "ix_workflow_executions_error_code"
-# json's own functions refuse a document that holds \u0000 anywhere, and a header of a webhook may. Where such a document
-# names several types, the first stands before the headers.
+# json's own functions refuse a document that holds \u0000 anywhere, and a header of a webhook may. In such a document
+# the first type is that of the trigger: headers come later.
 _TYPE = (
     r"CASE WHEN strpos(CAST(trigger AS text), '\u0000') = 0 THEN trigger ->> 'type'"
     r""" ELSE substring(CAST(trigger AS text) from '"type"\s*:\s*"([a-z]+)"') END"""
@@ -34,7 +34,8 @@ def upgrade() -> None:
     add("workflow_executions", sa.Column("trigger_type", sa.Text(), server_default="manual", nullable=False))
     add("workflow_executions", sa.Column("error_code", sa.Text(), nullable=True))
     add("workflow_executions", sa.Column("watched_until", sa.DateTime(timezone=True), nullable=True))
-    op.execute(f"UPDATE workflow_executions SET trigger_type = coalesce({_TYPE}, 'manual'), error_code = {_CODE}")
+    # Only texts of this file.
+    op.execute(f"UPDATE workflow_executions SET trigger_type = coalesce({_TYPE}, 'manual'), error_code = {_CODE}")  # noqa: S608
     # An id of version 7 is the time of acceptance: one order for lists, cursors and partitions.
     op.drop_index(BY_TIME, table_name="workflow_executions")
     op.create_index(BY_WORKFLOW, "workflow_executions", ["organization_id", "agent_id", "id"])
@@ -52,7 +53,9 @@ def upgrade() -> None:
     op.alter_column("variables", "value", existing_type=sa.JSON(), nullable=True)
     op.drop_constraint("pk_variables", "variables")
     op.create_primary_key("pk_variables", "variables", ["organization_id", "environment", "name"])
-    op.create_check_constraint("sealed", "variables", "secret = (sealed IS NOT NULL) AND NOT (secret AND value IS NOT NULL)")
+    op.create_check_constraint(
+        "sealed", "variables", "secret = (sealed IS NOT NULL) AND NOT (secret AND value IS NOT NULL)"
+    )
 
 
 def downgrade() -> None:

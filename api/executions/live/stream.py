@@ -131,8 +131,10 @@ async def tell(feed: Feed, listener: Listener, execution_id: UUID, heartbeat_sec
             if is_over:
                 return
             await asyncio.sleep(PAUSE_SECONDS)
-            if not await _is_set(news, heartbeat_seconds):
+            while not await _is_set(news, heartbeat_seconds):
                 yield b": heartbeat\n\n"
+                if clock() - renewed > RENEW_SECONDS:
+                    break
 
 
 async def _is_set(news: asyncio.Event, seconds: float) -> bool:

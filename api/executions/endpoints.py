@@ -11,7 +11,8 @@ from api.auth import CallerDep, SettingsDep
 from api.database import DatabaseDep, Transaction
 from api.edge import EdgeRoute
 from api.executions.comparison import ExecutionComparison, compare_executions
-from api.executions.listing import ExecutionPage, list_executions
+from api.executions.listing.schemas import ExecutionPage
+from api.executions.listing.service import list_executions
 from api.executions.live.feed import Feed, Position
 from api.executions.live.stream import EventStream, StreamsDep, tell
 from api.executions.repository import ENDED, Outcome

@@ -12,7 +12,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from api.executions.listing import ExecutionFilter, ListingRepository, first_id
+from api.executions.listing.repository import ListingRepository, first_id
+from api.executions.listing.schemas import ExecutionFilter
 from tests.api.conftest import connected, new_database
 from tests.api.control_plane import ControlPlane
 from tests.api.filling import copy_workflows, fill, make_months

@@ -139,14 +139,17 @@ def main() -> int:
         ids = put_in(url, options.organizations, options.executions)
         total = options.organizations * options.executions
         print(f"{total:,} executions of {options.organizations} organisations over {DAYS} days, two steps each")
-        asked = {name: measure(client, ask, options.times) for name, ask in questions(ids).items()}
-        asked["pages behind a cursor"] = page_through(client, options.times)
-    missed = 0
-    for name, (median, p95) in asked.items():
-        missed += p95 > BOUND_MS
-        word = "met" if p95 <= BOUND_MS else "NOT MET"
-        print(f"  {word:<8}{name:<34} {median:6.1f} ms median, {p95:6.1f} ms at 95 %", flush=True)
+        missed = sum(show(name, measure(client, ask, options.times)) for name, ask in questions(ids).items())
+        missed += show("pages behind a cursor", page_through(client, min(options.times, options.executions // 50)))
     return 1 if missed else 0
+
+
+def show(name: str, figures: tuple[float, float]) -> bool:
+    """Print the figures of a question beside their bound; return whether it was missed."""
+    median, p95 = figures
+    word = "met" if p95 <= BOUND_MS else "NOT MET"
+    print(f"  {word:<8}{name:<34} {median:6.1f} ms median, {p95:6.1f} ms at 95 %", flush=True)
+    return p95 > BOUND_MS
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from api.dead_letters.endpoints import router as dead_letters
 from api.edge import RequestIdMiddleware
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
+from api.executions.live.stream import Streams
 from api.forms.endpoints import router as forms
 from api.health.endpoints import router as health
 from api.inputs.endpoints import router as inputs
@@ -32,6 +33,7 @@ from api.runtime.endpoints import router as runtime
 from api.settings import Settings
 from api.starting import check
 from api.upkeep.endpoints import router as upkeep
+from api.variables.endpoints import router as variables
 from api.webhooks.endpoints import router as webhooks
 from api.workflows.endpoints import router as workflows
 from api.workflows.plans import PlanCache
@@ -45,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
-    for router in (*public, runtime, ended_runs, releases, upkeep):
+    for router in (*public, variables, runtime, ended_runs, releases, upkeep):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -66,6 +68,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)
+        app.state.streams = Streams(settings.max_event_streams)
         listener = app.state.listener = Listener(settings.async_url)
         await listener.start()
         stack.push_async_callback(listener.stop)

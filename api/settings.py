@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from api.encryption import decode_key
 from compiler.planning import Isolation
 
 PREFIX = "AGENT_FACTORY_"
@@ -81,6 +82,8 @@ class Settings(DatabaseSettings):
     :param api_url: The address under which callers reach the API; webhook URLs begin with it.
     :param api_token: Bearer token of ``/api/v1``.
     :param runtime_token: Bearer token of ``/runtime/v1``, which only workers and the bundle hold.
+    :param secret_key: Base64 of the 32 bytes that secret variables are encrypted with; without it there are none.
+    :param max_event_streams: How many streams of live events a process holds open; an organisation may have a quarter.
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
     :param relay: Whether the API process also relays accepted executions to Airflow.
@@ -102,6 +105,7 @@ class Settings(DatabaseSettings):
     api_url: str = ""
     api_token: SecretStr
     runtime_token: SecretStr
+    secret_key: SecretStr | None = None
     airflow_url: str = "http://127.0.0.1:8080"
     airflow_username: str = "admin"
     airflow_password: SecretStr = SecretStr("")
@@ -115,6 +119,8 @@ class Settings(DatabaseSettings):
     api_max_bytes: Annotated[int, Field(ge=1)] = 4_000_000
     runtime_max_bytes: Annotated[int, Field(ge=1)] = 32_000_000
     max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
+    max_event_streams: Annotated[int, Field(ge=1)] = 400
+    event_heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
 
     max_running_per_organization: Annotated[int, Field(ge=1)] | None = None
     max_running: Annotated[int, Field(ge=1)] | None = None
@@ -142,6 +148,13 @@ class Settings(DatabaseSettings):
     def _is_not_blank(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().strip():
             raise ValueError("must not be empty")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            decode_key(value.get_secret_value())
         return value
 
     @field_validator("airflow_url", "api_url")

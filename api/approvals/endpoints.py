@@ -29,12 +29,15 @@ async def list_approvals(
     service: Service,
     status: Status | None = None,
     execution_id: UUID | None = None,
-    step_id: str | None = None,
+    step_id: Annotated[str | None, Query(pattern=r"^[a-z0-9_.\[\]]{1,300}$")] = None,
+    workflow_id: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = None,
     before: Annotated[UUID | None, Query(description="The `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> ApprovalList:
     """Return approvals, the newest first."""
-    return await service.page(status=status, execution_id=execution_id, step_id=step_id, before=before, limit=limit)
+    return await service.page(
+        status=status, execution_id=execution_id, step_id=step_id, workflow_id=workflow_id, before=before, limit=limit
+    )
 
 
 @router.get("/{approval_id}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -26,7 +28,14 @@ FINAL = ("success", "failed", "cancelled")
 
 
 class RemoteError(click.ClickException):
-    """What went wrong, in one sentence; exit code 1."""
+    """What went wrong, in one sentence; exit code 1.
+
+    :param is_passing: Whether the same request may succeed a little later.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class Remote:
@@ -60,6 +69,19 @@ class Remote:
             raise RemoteError(
                 f"No control plane answers at {self._url} ({reason}); start one with `agent-factory up`."
             ) from None
+
+    @contextmanager
+    def stream(self, path: str, headers: dict[str, str]) -> Iterator[Iterator[str]]:
+        """Give the lines of an answer as they come; none where there is no content.
+
+        :raises RemoteError: The control plane refuses.
+        :raises httpx.TransportError: The connection is lost, or there is none.
+        """
+        with self._client.stream("GET", self._url + path, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                refuse_response(response)
+            yield response.iter_lines()
 
 
 def _platform_state() -> dict[str, Any]:
@@ -245,6 +267,15 @@ def _body(response: httpx.Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RemoteError(f"{response.url} answered HTTP {response.status_code}, but not as a control plane does.")
     return body
+
+
+def refuse_response(response: httpx.Response) -> NoReturn:
+    """Say why the control plane refuses.
+
+    :raises RemoteError: Always.
+    """
+    detail = _body(response).get("detail") or f"The control plane answered HTTP {response.status_code}."
+    raise RemoteError(str(detail), is_passing=response.status_code in (429, 502, 503, 504))
 
 
 def _refuse_problem(response: httpx.Response, body: dict[str, Any]) -> None:

@@ -69,6 +69,7 @@ class Ending:
         :param has_run: Whether Airflow may have a run of it, which is stopped if it ends as cancelled.
         """
         row.status, row.output, row.error = status, output, error
+        row.error_code = error["code"] if error else None
         row.completed_at = await self._executions.now()
         await notifications.notify(self._session, notifications.EXECUTIONS, str(row.id))
         is_to_stop = status == "cancelled" and has_run
@@ -161,7 +162,7 @@ class Ending:
             "failed_steps": failed,
             "input": row.input,
         }
-        origin = Origin(depth=row.depth + 1, error_of=row.id)
+        origin = Origin(depth=row.depth + 1, error_of=row.id, environment=row.environment)
         handling: dict[str, Any] = {"workflow_id": plan.error_workflow, "execution_id": None, "problem": None}
         try:
             accepted = await self._acceptance.accept(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.auth import CallerDep, SettingsDep
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
+from api.executions.comparison import ExecutionComparison, compare_executions
+from api.executions.listing.schemas import ExecutionPage
+from api.executions.listing.service import list_executions
+from api.executions.live.feed import Feed, Position
+from api.executions.live.stream import EventStream, StreamsDep, tell
 from api.executions.repository import ENDED, Outcome
 from api.executions.restarts import RestartService
 from api.executions.schemas import (
     ExecutionAccepted,
     ExecutionCancelled,
     ExecutionCreate,
+    ExecutionList,
     ExecutionRestarted,
     ExecutionView,
+    Part,
 )
 from api.executions.service import ExecutionService, parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
@@ -46,11 +54,21 @@ async def execute_workflow(
     """
     service = ExecutionService(session, caller.organization_id, settings, plans)
     key = read_key(request, "execute", body.model_dump(mode="json"))
-    accepted = await service.accept(body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key)
+    accepted = await service.accept(
+        body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key, environment=body.environment
+    )
     response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
     if accepted.existing:
         response.status_code = 200
     return accepted
+
+
+@router.get("/executions")
+async def get_executions(
+    asked: Annotated[ExecutionPage, Query()], caller: CallerDep, settings: SettingsDep, session: Transaction
+) -> ExecutionList:
+    """Return executions, the newest first, without what they were given and made."""
+    return await list_executions(session, caller.organization_id, settings, asked)
 
 
 @router.post("/executions/{execution_id}/cancel", status_code=202)
@@ -106,6 +124,10 @@ async def get_execution(
     wait: Annotated[
         str, Query(description="Answer when the execution has ended, or after this time, like '30s'.")
     ] = "0",
+    include: Annotated[
+        list[Part] | None,
+        Query(description="The parts to answer, and no others. Without it: all but `step_inputs`.", max_length=5),
+    ] = None,
 ) -> ExecutionView:
     """Return an execution with every step of its plan."""
     identifier = parse_execution_id(execution_id)
@@ -118,4 +140,45 @@ async def get_execution(
     if seconds:
         await wait_for(listener, [identifier], look, seconds=seconds, enough=lambda outcome: outcome.ended)
     async with database.transaction(caller.organization_id) as session:
-        return await ExecutionService(session, caller.organization_id, settings, plans).show(identifier)
+        return await ExecutionService(session, caller.organization_id, settings, plans).show(identifier, include)
+
+
+@router.get("/executions/{execution_id}/compare/{other_id}")
+async def compare_execution(
+    execution_id: str, other_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
+) -> ExecutionComparison:
+    """Return how two executions differ, step by step, also where they are of different versions."""
+    service = ExecutionService(session, caller.organization_id, settings, plans)
+    left = await service.show(parse_execution_id(execution_id))
+    right = await service.show(parse_execution_id(other_id))
+    # Outputs may be large, and other requests are not to wait for them.
+    return await asyncio.to_thread(compare_executions, left, right)
+
+
+_STREAM: dict[int | str, dict[str, object]] = {
+    200: {
+        "description": "Events `step` and `execution`, until the execution has ended.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "The execution has ended, and `Last-Event-ID` is of its end: there is no more to tell."},
+}
+
+
+@router.get("/executions/{execution_id}/events", response_class=Response, responses=_STREAM)
+async def follow_execution(
+    execution_id: str,
+    caller: CallerDep,
+    settings: SettingsDep,
+    database: DatabaseDep,
+    listener: ListenerDep,
+    streams: StreamsDep,
+    last_event_id: Annotated[str | None, Header(description="The `id` of the last event that arrived.")] = None,
+) -> Response:
+    """Tell an execution's steps and its own changes as they are journaled, as server-sent events."""
+    identifier = parse_execution_id(execution_id)
+    feed = Feed(database, caller.organization_id, identifier, Position.read(last_event_id))
+    if await feed.is_over():
+        return Response(status_code=204)
+    streams.take(caller.organization_id)
+    events = tell(feed, listener, identifier, settings.event_heartbeat_seconds)
+    return EventStream(events, streams, caller.organization_id)

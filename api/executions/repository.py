@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.models import Agent, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
+from api.variables.schemas import DEFAULT_ENVIRONMENT
 from api.workflows.repository import PublishedVersion
 
 ENDED = ("success", "failed", "cancelled")
@@ -46,12 +47,14 @@ class Origin:
     :param parent: The execution that waits for it and takes it along when it ends.
     :param error_of: The failed execution that it is started for.
     :param caller: Names the attempt of the step that starts it, and starts nothing else.
+    :param environment: Whose variables it reads.
     """
 
     depth: int = 0
     parent: UUID | None = None
     error_of: UUID | None = None
     caller: str | None = None
+    environment: str = DEFAULT_ENVIRONMENT
 
 
 FRESH = Origin()
@@ -65,6 +68,11 @@ class Unfinished:
     id: UUID
     status: str
     version_id: UUID
+
+
+def trigger_type(trigger: Any) -> str:
+    """Return the kind of a ``trigger``, to search by."""
+    return str(trigger.get("type", "manual")) if isinstance(trigger, dict) else "manual"
 
 
 class ExecutionRepository:
@@ -98,6 +106,8 @@ class ExecutionRepository:
                     version_id=version.version_id,
                     input=input,
                     trigger=trigger,
+                    trigger_type=trigger_type(trigger),
+                    environment=origin.environment,
                     timeout_seconds=timeout_seconds,
                     concurrency_limit=limit,
                     concurrency_key=key,

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api.variables.schemas import DEFAULT_ENVIRONMENT, EnvironmentName
 from operators.execution.records import ExecutionStatus, StepError, StepStatus, Usage
 
 
 class ExecutionCreate(BaseModel):
-    """Starts a workflow."""
+    """Starts a workflow. ``environment`` is that of the variables it reads."""
 
     model_config = ConfigDict(extra="forbid")
 
     workflow_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
     input: JsonValue = Field(default_factory=dict)
+    environment: EnvironmentName = DEFAULT_ENVIRONMENT
 
 
 class ExecutionAccepted(BaseModel):
@@ -59,12 +61,23 @@ class ErrorHandling(BaseModel):
     problem: StepError | None
 
 
+class StepInput(BaseModel):
+    """What a step was given: its config with the expressions evaluated. It is not stored but ``derived``, anew for each
+    look, from what the journal holds. ``left_out`` names parts that cannot be evaluated any more or are too large."""
+
+    derived: Literal[True] = True
+    config: dict[str, JsonValue]
+    left_out: list[str]
+
+
 class StepView(BaseModel):
-    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs."""
+    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
+    ``input`` is there where it was asked for and the step began; never of a step in a map's body."""
 
     id: str
     type: str
     status: StepStatus
+    input: StepInput | None = None
     output: JsonValue = None
     error: StepError | None = None
     attempts: int = 0
@@ -101,6 +114,7 @@ class ExecutionView(BaseModel):
     digest: str
     status: ExecutionStatus
     epoch: int
+    environment: str
     trigger: JsonValue
     input: JsonValue
     output: JsonValue
@@ -120,3 +134,33 @@ class ExecutionView(BaseModel):
     steps: list[StepView]
     url: str
     airflow_url: str
+
+
+Part = Literal["input", "output", "steps", "step_inputs", "step_outputs"]
+"""What may be left out of an :class:`ExecutionView`: ``input`` goes with ``trigger``; the last two imply ``steps``."""
+
+
+class ExecutionSummary(BaseModel):
+    """An execution in a list. ``trigger`` is the kind of what started it; ``duration_ms`` as of an execution."""
+
+    execution_id: UUID
+    workflow_id: str
+    version: int
+    status: ExecutionStatus
+    epoch: int
+    environment: str
+    trigger: str
+    error_code: str | None
+    parent_execution_id: UUID | None
+    accepted_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    duration_ms: float | None
+    url: str
+
+
+class ExecutionList(BaseModel):
+    """A page of executions, the newest first. ``next`` is the ``cursor`` of the next page; null on the last one."""
+
+    executions: list[ExecutionSummary]
+    next: str | None

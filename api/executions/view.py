@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from urllib.parse import quote
 from uuid import UUID
 
-from api.executions.schemas import ExecutionView, StepView, UsageTotal
+from api.executions.schemas import ExecutionView, Part, StepInput, StepView, UsageTotal
 from api.models import ExecutionStep, WorkflowExecution
 from api.workflows.repository import PublishedVersion
 from compiler.plan import Plan
@@ -48,6 +48,7 @@ def show_execution(
         digest=version.plan_digest,
         status=execution.status,
         epoch=execution.epoch,
+        environment=execution.environment,
         trigger=execution.trigger,
         input=execution.input,
         output=execution.output,
@@ -68,6 +69,26 @@ def show_execution(
         url=f"{public_url}/api/v1/executions/{execution.id}",
         airflow_url=f"{airflow_url}/dags/{version.dag_id}/runs/{quote(run_id, safe='')}",
     )
+
+
+def with_parts(view: ExecutionView, parts: Collection[Part]) -> ExecutionView:
+    """Return a view with these parts of it only; what is left out is null or empty."""
+    left_out: dict[str, object] = {}
+    if "input" not in parts:
+        left_out |= {"input": None, "trigger": None}
+    if "output" not in parts:
+        left_out["output"] = None
+    if not {"steps", "step_inputs", "step_outputs"} & set(parts):
+        left_out["steps"] = []
+    elif "step_outputs" not in parts:
+        left_out["steps"] = [step.model_copy(update={"output": None}) for step in view.steps]
+    return view.model_copy(update=left_out)
+
+
+def with_inputs(view: ExecutionView, inputs: Mapping[str, StepInput]) -> ExecutionView:
+    """Return a view whose steps show what they were given."""
+    steps = [step.model_copy(update={"input": inputs.get(step.id)}) for step in view.steps]
+    return view.model_copy(update={"steps": steps})
 
 
 def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, running: bool) -> StepView:

@@ -25,7 +25,9 @@ class WorkflowExecution(Base):
     ``version_id`` is the version that was current at acceptance until the first lease pins the one that runs;
     ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
     first unhandled failure, while other units may still be at work: they start nothing more.
-    ``answer`` is the first ``respond``.
+    ``answer`` is the first ``respond``. ``environment`` names the variables that it reads, ``secret_vars`` those of
+    them that it may not. ``trigger_type`` and ``error_code`` are parts of ``trigger`` and ``error`` to search by: json
+    that holds ``\\u0000`` cannot be looked into. While ``watched_until`` is ahead, somebody hears of every step.
 
     ``epoch`` grows when steps are run again that had succeeded; ``life`` with each reopening, whatever its reason, and
     ``reopened_at`` is when the last one was. ``clear_number`` is that of Airflow's run in this life; -1 where a new run
@@ -48,7 +50,16 @@ class WorkflowExecution(Base):
         ),
         # The runtime API is asked by id alone.
         Index(None, "id"),
-        Index(None, "organization_id", "agent_id", "accepted_at"),
+        # Lists, the newest first: the id is the time of acceptance. Without filters the primary key serves them.
+        Index(None, "organization_id", "agent_id", "id"),
+        Index(None, "organization_id", "status", "id"),
+        Index(
+            "ix_workflow_executions_error_code",
+            "organization_id",
+            "error_code",
+            "id",
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
         Index(
             "ix_workflow_executions_unfinished",
             "organization_id",
@@ -89,10 +100,14 @@ class WorkflowExecution(Base):
     life: Mapped[int] = mapped_column(server_default=text("0"))
     clear_number: Mapped[int] = mapped_column(server_default=text("0"))
     trigger: Mapped[JsonColumn]
+    trigger_type: Mapped[str] = mapped_column(server_default="manual")
     input: Mapped[JsonColumn]
+    environment: Mapped[str] = mapped_column(server_default="default")
     vars: Mapped[OptionalJson]
+    secret_vars: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     output: Mapped[OptionalJson]
     error: Mapped[OptionalJson]
+    error_code: Mapped[str | None]
     answer: Mapped[OptionalJson]
     timeout_seconds: Mapped[float | None]
     accepted_at: Mapped[CreatedAt]
@@ -108,6 +123,7 @@ class WorkflowExecution(Base):
     error_of: Mapped[UUID | None]
     caller: Mapped[str | None]
     error_handling: Mapped[OptionalJson]
+    watched_until: Mapped[Timestamp | None]
 
     @property
     def awaits_restart(self) -> bool:

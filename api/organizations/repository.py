@@ -1,9 +1,8 @@
-"""SQL of organisations, their variables, and what keeps them apart."""
+"""SQL of organisations, and what keeps them apart."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -11,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.database import SYSTEM_ROLE
-from api.models import Organization, Variable
+from api.models import Organization
 
 
 class OrganizationRepository:
@@ -34,24 +33,6 @@ class OrganizationRepository:
         found = await self.find(slug)
         assert found is not None
         return found
-
-
-class VariableRepository:
-    """Variables of one organisation."""
-
-    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
-        self._session = session
-        self._organization_id = organization_id
-
-    async def values(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return the values of the named variables; those that are not set are left out."""
-        if not names:
-            return {}
-        query = select(Variable.name, Variable.value).where(
-            Variable.organization_id == self._organization_id, Variable.name.in_(names)
-        )
-        rows = await self._session.execute(query)
-        return {row.name: row.value for row in rows}
 
 
 _LOOK = text(

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from api.encryption import generate_key
 from api.platform.errors import PlatformError
 
 DEFAULT_API_PORT = 8700
@@ -31,6 +32,7 @@ class Credentials:
     airflow_secret_key: str
     airflow_fernet_key: str
     postgres_password: str
+    secret_key: str
 
     @classmethod
     def generate(cls) -> Credentials:
@@ -43,6 +45,7 @@ class Credentials:
             airflow_secret_key=secrets.token_urlsafe(32),
             airflow_fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             postgres_password=secrets.token_urlsafe(24),
+            secret_key=generate_key(),
         )
 
 
@@ -122,7 +125,12 @@ class Home:
             write_private(path, orjson.dumps(credentials, option=orjson.OPT_INDENT_2))
             return credentials
         try:
-            return Credentials(**orjson.loads(path.read_bytes()))
+            found = orjson.loads(path.read_bytes())
+            if isinstance(found, dict) and "secret_key" not in found:
+                # A home of a version that had none yet.
+                found["secret_key"] = generate_key()
+                write_private(path, orjson.dumps(found, option=orjson.OPT_INDENT_2))
+            return Credentials(**found)
         except (orjson.JSONDecodeError, TypeError) as error:
             raise PlatformError(
                 f"{path} is damaged; remove {self.path} to start afresh (its data is lost then)."

@@ -151,6 +151,7 @@ class Supervisor:
             "AGENT_FACTORY_API_URL": self.home.api_url,
             "AGENT_FACTORY_API_TOKEN": self.credentials.api_token,
             "AGENT_FACTORY_RUNTIME_TOKEN": self.credentials.runtime_token,
+            "AGENT_FACTORY_SECRET_KEY": self.credentials.secret_key,
             "AGENT_FACTORY_AIRFLOW_URL": self.home.airflow_url,
             "AGENT_FACTORY_AIRFLOW_USERNAME": airflow.USER,
             "AGENT_FACTORY_AIRFLOW_PASSWORD": self.credentials.airflow_password,

@@ -55,7 +55,8 @@ class ChildService:
         if (refused := call_refusal(callers, request.workflow_id)) is not None:
             return ChildState(refused=refused)
         parent = None if request.detached else self._parent.id
-        origin = Origin(depth=self._parent.depth + 1, parent=parent, caller=key)
+        environment = self._parent.environment
+        origin = Origin(depth=self._parent.depth + 1, parent=parent, caller=key, environment=environment)
         try:
             accepted = await self._acceptance.accept(
                 request.workflow_id, input=request.input, trigger=CALL_TRIGGER, origin=origin

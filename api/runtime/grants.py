@@ -33,6 +33,7 @@ def grant_of(
         input=row.input,
         trigger=row.trigger,
         vars=row.vars or {},
+        secret_vars=row.secret_vars or [],
         steps=steps,
         halted=row.halted,
         cancelled=row.cancel_requested_at is not None,

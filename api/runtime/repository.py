@@ -54,8 +54,9 @@ _STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
 _STEP_VALUES = [
     "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer",
 ]  # fmt: skip
-_INSERT_STEP = insert(Base.metadata.tables["execution_steps"])
-_TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+# When it was written, not when its transaction began: under the lock of the execution, in the order of the writes.
+_INSERT_STEP = insert(Base.metadata.tables["execution_steps"]).values(journaled_at=_now())
+_TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in (*_STEP_VALUES, "journaled_at")}
 _REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(index_elements=_STEP_KEY, set_=_TAKE_OVER)
 _KEEP_STEP = _INSERT_STEP.on_conflict_do_update(
     index_elements=_STEP_KEY, set_=_TAKE_OVER, where=ExecutionStep.status == "running"
@@ -195,7 +196,7 @@ class JournalRepository:
         """Return the journal by step id: what counts now, of whatever epoch."""
         query = select(ExecutionStep).where(*self._mine(ExecutionStep.current == true()))
         query = query.order_by(ExecutionStep.epoch, ExecutionStep.journaled_at)
-        return {row.step_id: _record(row) for row in await self._session.scalars(query)}
+        return {row.step_id: record_of(row) for row in await self._session.scalars(query)}
 
     async def is_empty(self) -> bool:
         """Tell whether nothing is journaled."""
@@ -241,7 +242,8 @@ class JournalRepository:
         }
 
 
-def _record(row: ExecutionStep) -> StepRecord:
+def record_of(row: ExecutionStep) -> StepRecord:
+    """Return a row of the journal as runners know it."""
     return StepRecord.model_validate(
         {
             "id": row.step_id,

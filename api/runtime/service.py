@@ -12,13 +12,14 @@ from api.adoption.service import AdoptionService
 from api.approvals.service import ApprovalService
 from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
+from api.executions.live.watching import notify_watchers
 from api.executions.reopening import Reopening
-from api.executions.repository import ENDED
-from api.organizations.repository import VariableRepository
+from api.executions.repository import ENDED, trigger_type
 from api.problems import Problem, not_found
 from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
+from api.variables.repository import VariableRepository
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from operators.execution.records import (
@@ -127,6 +128,7 @@ class RuntimeService:
         if beginning is None or beginning.error is not None:
             raise self._ended()
         self._row.input, self._row.trigger = beginning.input, beginning.trigger
+        self._row.trigger_type = trigger_type(beginning.trigger)
 
     async def _pin(self, plan_digest: str) -> PublishedVersion:
         """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""
@@ -142,7 +144,8 @@ class RuntimeService:
             raise Problem(409, "plan_mismatch", detail)
         loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
         variables = VariableRepository(self._session, self._row.organization_id)
-        self._row.vars = await variables.values(loaded.plan.vars)
+        snapshot = await variables.snapshot(loaded.plan.vars, self._row.environment)
+        self._row.vars, self._row.secret_vars = snapshot.values, snapshot.secret
         self._row.plan_digest, self._row.version_id = version.plan_digest, version.version_id
         return version
 
@@ -150,6 +153,7 @@ class RuntimeService:
         row = self._row
         row.status = "running"
         row.started_at = await self._session.scalar(func.clock_timestamp())
+        await notify_watchers(self._session, row)
         if row.relayed_at is None:
             # Begun without a relay, it takes up its place all the same.
             row.relayed_at = row.started_at
@@ -175,6 +179,7 @@ class RuntimeService:
         kept = [record for record in entry.steps if record.status in DECIDED or record.started_at is not None]
         await self._journal.write(self._row.epoch, kept, replace=True)
         await self._answer(kept)
+        await notify_watchers(self._session, self._row)
         if entry.halt and not self._row.halted:
             self._row.halted = True
             # Steps that wait hear of it.

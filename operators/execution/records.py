@@ -119,7 +119,8 @@ class LeaseGrant(Record):
 
     ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
     being cancelled: start nothing, decide what is left, settle. ``cancelled`` means that it is being cancelled: running
-    steps are cut off too. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
+    steps are cut off too. ``secret_vars`` names variables that expressions may not read; their values are not
+    here. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
     ``since`` is when it was last, and the workflow's time-out counts from there; None stands for its acceptance.
     """
 
@@ -133,6 +134,7 @@ class LeaseGrant(Record):
     input: JsonValue = None
     trigger: JsonValue = None
     vars: dict[str, JsonValue] = Field(default_factory=dict)
+    secret_vars: list[str] = Field(default_factory=list)
     steps: dict[str, StepRecord] = Field(default_factory=dict)
     halted: bool = False
     cancelled: bool = False

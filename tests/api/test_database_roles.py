@@ -11,27 +11,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
 from api.app import create_app
-from api.migrate import configuration, migrate
+from api.migrate import migrate
 from api.platform.postgres import Cluster
 from api.settings import Settings, SettingsError
 from tests.api.conftest import connected
 from tests.api.control_plane import ControlPlane
+from tests.api.revisions import go_back_before
 from tests.support import OWNER, OWNER_PASSWORD, running_postgres
 
 pytestmark = pytest.mark.platform
 
 PASSWORD = "some-secret"
-
-
-def steps_back(revision: str) -> str:
-    """Return how far back it is to before a migration."""
-    revisions = [each.revision for each in ScriptDirectory.from_config(configuration()).walk_revisions()]
-    return f"-{revisions.index(revision) + 1}"
 
 
 async def start(settings: Settings, url: str) -> None:
@@ -138,7 +132,7 @@ class TestTables:
             await start(settings, settings.database_url)
 
     async def test_a_database_before_the_migration(self, settings: Settings, owner_url: URL) -> None:
-        migrate(owner_url, steps_back("0010"))
+        go_back_before(owner_url, "0010")
         with pytest.raises(SettingsError, match=r"run `python -m api\.migrate`"):
             await start(settings, settings.database_url)
 
@@ -154,7 +148,7 @@ class TestTables:
         )
         with engine.connect() as connection:
             before = {tuple(map(str, row)) for row in connection.execute(look)}
-        migrate(owner_url, steps_back("0010"))
+        go_back_before(owner_url, "0010")
         with engine.connect() as connection:
             for name, enabled, forced, rights, policies in connection.execute(look):
                 assert (enabled, forced, policies) == (False, False, None), name
@@ -168,7 +162,7 @@ class TestTables:
         assert (await control_plane.show(execution_id))["status"] == "pending"
 
     def test_a_migration_without_the_right_is_one_sentence(self, settings: Settings, owner_url: URL) -> None:
-        migrate(owner_url, steps_back("0010"))
+        go_back_before(owner_url, "0010")
         result = run("api.migrate", DATABASE_URL=settings.database_url)
         assert result.returncode == 1
         assert "AGENT_FACTORY_DATABASE_OWNER_URL" in result.stderr
@@ -209,7 +203,7 @@ class TestNewCluster:
         cluster.ensure_database("embedded")
         url = make_url(cluster.url("embedded", "postgresql+psycopg2"))
         migrate(url)
-        migrate(url, steps_back("0010"))
+        go_back_before(url, "0010")
         with connected(cluster.url("embedded")) as cursor:
             cursor.execute("INSERT INTO organizations (slug, name) VALUES ('default', 'kept') RETURNING id")
             [kept] = cursor.fetchone()

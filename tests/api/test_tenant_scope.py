@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,16 +18,20 @@ from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
 from api.dead_letters.repository import DeadLetterRepository
 from api.events.repository import EventRepository, SubscriptionRepository
+from api.executions.listing.repository import ListingRepository
+from api.executions.listing.schemas import ExecutionFilter
+from api.executions.live.repository import LiveRepository
 from api.executions.repository import ExecutionRepository
 from api.idempotency.keys import RequestKey
 from api.idempotency.repository import IdempotencyRepository
 from api.inputs.repository import InputRepository
-from api.organizations.repository import OrganizationRepository, VariableRepository
+from api.organizations.repository import OrganizationRepository
 from api.pauses.repository import PauseRepository
 from api.reconciliation.repository import ReconciliationRepository, find_of_runs
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
+from api.variables.repository import Snapshot, VariableRepository
 from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
 from operators.execution.records import ApprovalRequest, StepRecord
 from tests.api.control_plane import ControlPlane
@@ -127,7 +132,7 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         subscriptions = await SubscriptionRepository(session, ours).of_type("made")
         assert [subscription.filter for subscription in subscriptions] == ["ours"]
         assert await EventRepository(session, ours).started("same", "same") == [{"of": "ours"}]
-        assert await VariableRepository(session, ours).values(("v",)) == {"v": "ours"}
+        assert await VariableRepository(session, ours).snapshot(("v",), "default") == Snapshot({"v": "ours"}, [])
         execution = await executions.get(EXECUTION)
         assert execution is not None
         assert execution.input == "ours"
@@ -141,6 +146,20 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         assert (await journal.records())["step"].output == "ours"
         leases = LeaseRepository(session, ours, EXECUTION)
         assert await leases.active_units(besides="") == ["unit"]
+        listing = ListingRepository(session, ours)
+        workflow = await listing.workflow("same", 1)
+        assert workflow == (AGENT, current.version_id)
+        (summary,) = await listing.page(
+            ExecutionFilter(), agent_id=AGENT, version_id=current.version_id, before=None, limit=9
+        )
+        assert (summary.id, summary.version_id) == (EXECUTION, current.version_id)
+        live = LiveRepository(session, ours, EXECUTION)
+        assert await live.standing() is not None
+        assert [step.step_id for step in await live.steps_after(datetime(2000, 1, 1, tzinfo=UTC))] == ["step"]
+        assert list(await live.keys_until(datetime(2199, 1, 1, tzinfo=UTC))) == [(0, "step")]
+        variables = VariableRepository(session, ours)
+        assert [each.value for each in await variables.all(None)] == ["ours"]
+        assert await variables.count() == 1
         approvals = ApprovalRepository(session, ours)
         (listed,) = await approvals.page(status="pending", execution_id=None, step_id=None, before=None, limit=9)
         found = await approvals.find(APPROVAL)
@@ -208,6 +227,11 @@ async def test_writes_leave_the_others_rows_alone(control_plane: ControlPlane, o
         await RouteRepository(session, ours).clear(AGENT)
         await ArtifactRepository(session, ours).add(b"new")
         await ArtifactRepository(session, ours).release(2, {"same.py": b"new"})
+        await LiveRepository(session, ours, EXECUTION).watch(60)
+        variables = VariableRepository(session, ours)
+        await variables.set("default", "v", value="new", sealed=None)
+        assert await variables.remove("default", "v")
+        await variables.set("default", "v", value="new", sealed=None)
         executions = ExecutionRepository(session, ours)
         row = await executions.lock(EXECUTION)
         assert row is not None

@@ -84,7 +84,7 @@ class TestLease:
     async def set_variables(self, plane: ControlPlane, **values: str) -> None:
         statement = text(
             "INSERT INTO variables (organization_id, name, value) SELECT id, :name, CAST(:value AS json)"
-            " FROM organizations ON CONFLICT (organization_id, name) DO UPDATE SET value = excluded.value"
+            " FROM organizations ON CONFLICT (organization_id, environment, name) DO UPDATE SET value = excluded.value"
         )
         async with plane.database.system() as session:
             for name, value in values.items():

@@ -49,8 +49,9 @@ bench-bundle: setup  ## Measure how Airflow follows publishes with 1,000 and 10,
 bench-day: setup  ## Run a day's executions (EXECUTIONS=5000) and upkeep after it, and check sizes and times
 	@$(BIN)/python -W ignore -m tests.benchmarks.day --executions $(or $(EXECUTIONS),5000)
 
-schema: setup  ## Write docs/workflow.schema.json anew
+schema: setup  ## Write docs/workflow.schema.json and docs/roles.md anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json
+	@$(BIN)/python -m api.identity.documents > docs/roles.md
 
 constraints: setup  ## Resolve the dependencies anew into constraints.txt, for the oldest Python we promise (Debian 12)
 	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --python-version 3.11.2 --upgrade -o constraints.txt

@@ -11,8 +11,12 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import problems
+from api.accounts.endpoints import router as accounts
+from api.accounts.owner import ensure_owner
 from api.adoption.endpoints import router as runs
+from api.api_keys.endpoints import router as api_keys
 from api.approvals.endpoints import router as approvals
+from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
 from api.edge import RequestIdMiddleware
@@ -20,8 +24,13 @@ from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
 from api.forms.endpoints import router as forms
 from api.health.endpoints import router as health
+from api.identity.callers import Authenticator
 from api.inputs.endpoints import router as inputs
+from api.invitations.endpoints import router as invitations
+from api.mail.mailer import make_mailer
+from api.members.endpoints import router as members
 from api.notifications import Listener
+from api.organizations.endpoints import router as organizations
 from api.organizations.isolation import refuse_strangers
 from api.organizations.repository import OrganizationRepository
 from api.pauses.endpoints import router as pauses
@@ -30,7 +39,11 @@ from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.runtime.endpoints import router as runtime
+from api.sessions.endpoints import router as sessions
 from api.settings import Settings
+from api.signing.endpoints import router as signing
+from api.signing.keys import KeyRing
+from api.teams.endpoints import router as teams
 from api.upkeep.endpoints import router as upkeep
 from api.webhooks.endpoints import router as webhooks
 from api.workflows.endpoints import router as workflows
@@ -45,7 +58,9 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
-    for router in (*public, runtime, ended_runs, releases, upkeep):
+    identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
+    for router in (*public, *identity, runtime, ended_runs, releases, upkeep):
+        declare_permissions(router.routes)
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -63,7 +78,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(database.close)
         async with database.transaction() as session:
             await refuse_strangers(session, settings)
-            app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+            operated = app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+        await ensure_owner(database, settings, operated)
+        keys = app.state.keys = KeyRing(settings, database)
+        app.state.authenticator = Authenticator(settings, database, keys, operated)
+        app.state.mailer = make_mailer(settings)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)
         listener = app.state.listener = Listener(settings.async_url)

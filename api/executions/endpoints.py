@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.auth import CallerDep, SettingsDep
+from api.auth import CallerDep, SettingsDep, permit
 from api.database import DatabaseDep, Transaction
 from api.edge import EdgeRoute
 from api.executions.repository import ENDED, Outcome
@@ -28,7 +28,7 @@ from operators.execution.local import MANUAL_TRIGGER
 router = APIRouter(prefix="/api/v1", tags=["executions"], route_class=EdgeRoute)
 
 
-@router.post("/workflows/execute", status_code=202)
+@router.post("/workflows/execute", status_code=202, dependencies=[permit("execution:run")])
 async def execute_workflow(
     body: ExecutionCreate,
     request: Request,
@@ -52,7 +52,7 @@ async def execute_workflow(
     return accepted
 
 
-@router.post("/executions/{execution_id}/cancel", status_code=202)
+@router.post("/executions/{execution_id}/cancel", status_code=202, dependencies=[permit("execution:cancel")])
 async def cancel_execution(
     execution_id: str,
     response: Response,
@@ -69,7 +69,7 @@ async def cancel_execution(
     return cancelled
 
 
-@router.post("/executions/{execution_id}/retry", status_code=202)
+@router.post("/executions/{execution_id}/retry", status_code=202, dependencies=[permit("execution:run")])
 async def retry_execution(
     execution_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> ExecutionRestarted:
@@ -78,7 +78,7 @@ async def retry_execution(
     return await service.retry(parse_execution_id(execution_id))
 
 
-@router.post("/executions/{execution_id}/rerun", status_code=202)
+@router.post("/executions/{execution_id}/rerun", status_code=202, dependencies=[permit("execution:run")])
 async def rerun_execution(
     execution_id: str,
     caller: CallerDep,
@@ -94,7 +94,7 @@ async def rerun_execution(
     return await service.rerun(parse_execution_id(execution_id), step_id)
 
 
-@router.get("/executions/{execution_id}")
+@router.get("/executions/{execution_id}", dependencies=[permit("execution:read")])
 async def get_execution(
     execution_id: str,
     caller: CallerDep,

@@ -17,6 +17,9 @@ def new_token(kind: str) -> SecretStr:
 
 
 def digest_of(token: SecretStr) -> bytes:
-    """Return what is stored of a token. Looking it up by this digest needs no constant time: who could watch would learn
-    about digests, which do not lead back to tokens."""
+    """Return what is stored of a token.
+
+    Looking it up by this digest needs no constant time: who could watch would learn about digests, which do not lead
+    back to tokens.
+    """
     return hashlib.sha256(token.get_secret_value().encode()).digest()

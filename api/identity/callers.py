@@ -94,7 +94,8 @@ class Authenticator:
             return None
         else:
             role = found.role
-        may = expand(found.permissions) & permissions_of(role)
+        # A key may always ask whose it is.
+        may = (expand(found.permissions) | {"account:own"}) & permissions_of(role)
         return Caller(
             found.organization_id, found.organization, role, may, "api_key", user_id=found.user_id, email=found.email
         )

@@ -13,7 +13,7 @@ from api.identity.permissions import Role
 from api.sessions.repository import SessionRepository
 from tests.api.control_plane import ControlPlane
 
-PASSWORD = "correct horse battery"  # noqa: S105
+PASSWORD = "correct horse battery"
 HASH = _hasher.hash(PASSWORD)
 
 

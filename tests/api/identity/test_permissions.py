@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_roles_have_what_the_architecture_gives_them(role: str) -> None:
 
 def test_each_role_may_what_the_next_lower_one_may() -> None:
     roles = list(ROLES)
-    for higher, lower in zip(roles, roles[1:], strict=False):
+    for higher, lower in pairwise(roles):
         assert permissions_of(lower) < permissions_of(higher)
         assert is_above(higher, lower)
         assert not is_above(lower, higher)

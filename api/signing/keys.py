@@ -20,7 +20,7 @@ from api.problems import Problem
 from api.settings import Settings
 from api.signing.repository import SigningKeyRepository
 from api.signing.tokens import ALGORITHM, LEEWAY_SECONDS, LIFETIME_SECONDS, InvalidToken, issue_access_token, key_id
-from api.signing.vault import Vault
+from api.signing.vault import Vault, VaultError
 
 KEY_DAYS = 30
 """After how long a key gets a successor."""
@@ -48,6 +48,7 @@ class KeyRing:
         self._settings = settings
         self._database = database
         self._public: dict[str, ECKey] = {}
+        self._signing_row: SigningKey | None = None
         self._signing: ECKey | None = None
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -76,11 +77,10 @@ class KeyRing:
 
         :raises Problem: 503 where no secret key is set.
         """
-        if self._signing is None or time.monotonic() - self._read_at > REREAD_SECONDS:
+        if self._signing_row is None or time.monotonic() - self._read_at > REREAD_SECONDS:
             await self._read()
-        assert self._signing is not None
         return issue_access_token(
-            self._signing,
+            self._signing_key(),
             self._settings.public_url,
             user_id=user_id,
             organization_id=organization_id,
@@ -107,12 +107,24 @@ class KeyRing:
         async with self._lock, self._database.system() as session:
             keys = await self._trusted(session)
             now = datetime.now(UTC)
-            signing = next((key for key in keys if key.signs_from <= now), keys[-1])
-            vault = self._vault()
+            self._signing_row = next((key for key in keys if key.signs_from <= now), keys[-1])
             self._public = {key.kid: ECKey.import_key(key.public_jwk, {"kid": key.kid}) for key in keys}
-            private = orjson.loads(vault.open(signing.private_key, signing.kid))
-            self._signing = ECKey.import_key(private, {"kid": signing.kid})
             self._read_at = time.monotonic()
+
+    def _signing_key(self) -> ECKey:
+        """Return the key that signs now, decrypted once.
+
+        :raises Problem: 503 where it was encrypted under another secret key.
+        """
+        row = self._signing_row
+        assert row is not None
+        if self._signing is None or self._signing.kid != row.kid:
+            try:
+                private = orjson.loads(self._vault().open(row.private_key, row.kid))
+            except VaultError as error:
+                raise Problem(503, "secret_key_changed", f"Nobody can log in: {error}") from None
+            self._signing = ECKey.import_key(private, {"kid": row.kid})
+        return self._signing
 
     async def _trusted(self, session: AsyncSession) -> list[SigningKey]:
         """Return the trusted keys; make the first one, or the successor of one that is old."""

@@ -37,7 +37,8 @@ class SigningKeyRepository:
 
     async def is_older_than(self, key: SigningKey, seconds: float) -> bool:
         """Tell whether a key was made longer ago, by the database's clock."""
-        return bool(await self._session.scalar(select(func.now() - key.created_at > _seconds(seconds))))
+        query = select(SigningKey.created_at < func.now() - _seconds(seconds)).where(SigningKey.kid == key.kid)
+        return bool(await self._session.scalar(query))
 
     async def add(self, kid: str, public_jwk: dict[str, Any], private_key: bytes, *, delay: float) -> None:
         """Add a key that signs after ``delay`` seconds."""

@@ -25,7 +25,7 @@ def settings(port: int) -> Settings:
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, letters: list[str]) -> None:
     """Speak as much SMTP as a delivery needs."""
     writer.write(b"220 x\r\n")
-    while line := (await reader.readline()).decode().strip():
+    while line := (await reader.readline()).decode().strip().upper():
         if line == "DATA":
             writer.write(b"354 go\r\n")
             letters.append((await reader.readuntil(b"\r\n.\r\n")).decode())

@@ -11,8 +11,12 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api import problems
+from api.accounts.endpoints import router as accounts
+from api.accounts.owner import ensure_owner
 from api.adoption.endpoints import router as runs
+from api.api_keys.endpoints import router as api_keys
 from api.approvals.endpoints import router as approvals
+from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
 from api.edge import RequestIdMiddleware
@@ -21,8 +25,13 @@ from api.executions.endpoints import router as executions
 from api.executions.live.stream import Streams
 from api.forms.endpoints import router as forms
 from api.health.endpoints import router as health
+from api.identity.callers import Authenticator
 from api.inputs.endpoints import router as inputs
+from api.invitations.endpoints import router as invitations
+from api.mail.mailer import make_mailer
+from api.members.endpoints import router as members
 from api.notifications import Listener
+from api.organizations.endpoints import router as organizations
 from api.organizations.repository import OrganizationRepository
 from api.pauses.endpoints import router as pauses
 from api.reconciliation.endpoints import router as ended_runs
@@ -30,8 +39,12 @@ from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.runtime.endpoints import router as runtime
+from api.sessions.endpoints import router as sessions
 from api.settings import Settings
+from api.signing.endpoints import router as signing
+from api.signing.keys import KeyRing
 from api.starting import check
+from api.teams.endpoints import router as teams
 from api.upkeep.endpoints import router as upkeep
 from api.variables.endpoints import router as variables
 from api.webhooks.endpoints import router as webhooks
@@ -47,7 +60,9 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
-    for router in (*public, variables, runtime, ended_runs, releases, upkeep):
+    identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
+    for router in (*public, variables, *identity, runtime, ended_runs, releases, upkeep):
+        declare_permissions(router.routes)
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -65,7 +80,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(database.close)
         await check(database, settings)
         async with database.system() as session:
-            app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+            operated = app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+        await ensure_owner(database, settings, operated)
+        keys = app.state.keys = KeyRing(settings, database)
+        app.state.authenticator = Authenticator(settings, database, keys, operated)
+        app.state.mailer = make_mailer(settings)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)
         app.state.streams = Streams(settings.max_event_streams)

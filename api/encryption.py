@@ -1,19 +1,20 @@
 """Encryption of what is stored and must not be read by who can read the database: AES-256-GCM.
 
-A sealed value is bound to its context (whose it is, and its name): moved to another row or organisation, it does not
-open.
+The key is derived from ``AGENT_FACTORY_SECRET_KEY``, another one for each purpose. A sealed value is bound to its
+context (whose it is, and its name): moved to another row or organisation, it does not open.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
 
-KEY_BYTES = 32
+_KEY_BYTES = 32
 _NONCE_BYTES = 12
 _FORMAT = b"\x01"
 
@@ -22,33 +23,16 @@ class UnsealError(Exception):
     """A sealed value does not open: another key, another context, or it was changed. A retry never helps."""
 
 
-def decode_key(text: str) -> bytes:
-    """Return the key that a setting holds.
-
-    :raises ValueError: It is not base64 of 32 bytes; the message does not repeat it.
-    """
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ValueError("must be base64 of 32 random bytes; `openssl rand -base64 32` makes one")
-    return key
-
-
-def generate_key() -> str:
-    """Return a new random key as a setting holds it."""
-    return base64.b64encode(os.urandom(KEY_BYTES)).decode()
-
-
 class Cipher:
     """Seals and opens values.
 
-    :param key: 32 bytes.
+    :param secret: The secret of the settings.
+    :param purpose: What is sealed: the sealed values of one purpose do not open for another.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._aead = AESGCM(key)
+    def __init__(self, secret: SecretStr, purpose: str) -> None:
+        derive = HKDF(SHA256(), _KEY_BYTES, salt=None, info=f"agent-factory {purpose}".encode())
+        self._aead = AESGCM(derive.derive(secret.get_secret_value().encode()))
 
     def seal(self, plain: bytes, *context: str) -> bytes:
         """Return the sealed value: a format byte, a random nonce, ciphertext and tag."""
@@ -62,11 +46,13 @@ class Cipher:
         """
         nonce, rest = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
         if sealed[:1] != _FORMAT or len(nonce) != _NONCE_BYTES:
-            raise UnsealError("The sealed value is of an unknown format.")
+            raise UnsealError("A secret in the database is of an unknown format.")
         try:
             return self._aead.decrypt(nonce, rest, _bind(context))
         except InvalidTag:
-            raise UnsealError("The sealed value does not open with this key for this place.") from None
+            raise UnsealError(
+                "A secret in the database was not encrypted with this AGENT_FACTORY_SECRET_KEY; set the one of before."
+            ) from None
 
 
 def _bind(context: tuple[str, ...]) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from api.encryption import decode_key
 from compiler.planning import Isolation
 
 PREFIX = "AGENT_FACTORY_"
@@ -80,10 +79,12 @@ class Settings(DatabaseSettings):
     """Settings of the API and the relay. Durations are in seconds, sizes in bytes.
 
     :param api_url: The address under which callers reach the API; webhook URLs begin with it.
-    :param api_token: Bearer token of ``/api/v1``.
+    :param api_token: The operator's bearer token of ``/api/v1``; without it only people and API keys get in.
     :param runtime_token: Bearer token of ``/runtime/v1``, which only workers and the bundle hold.
-    :param secret_key: Base64 of the 32 bytes that secret variables are encrypted with; without it there are none.
     :param max_event_streams: How many streams of live events a process holds open; an organisation may have a quarter.
+    :param secret_key: Encrypts secrets in the database; without it nobody can log in, and no variable can be secret.
+    :param owner_email: With ``owner_password``: the first owner, made at start while the organisation has no member.
+    :param smtp_host: The server that mail is handed to; without it no mail goes out.
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
     :param relay: Whether the API process also relays accepted executions to Airflow.
@@ -103,9 +104,17 @@ class Settings(DatabaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8700
     api_url: str = ""
-    api_token: SecretStr
+    api_token: SecretStr | None = None
     runtime_token: SecretStr
     secret_key: SecretStr | None = None
+    owner_email: str = ""
+    owner_password: SecretStr | None = None
+    smtp_host: str | None = None
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_security: Literal["tls", "starttls", "none"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_sender: str = "agent-factory@localhost"
     airflow_url: str = "http://127.0.0.1:8080"
     airflow_username: str = "admin"
     airflow_password: SecretStr = SecretStr("")
@@ -145,17 +154,30 @@ class Settings(DatabaseSettings):
 
     @field_validator("api_token", "runtime_token")
     @classmethod
-    def _is_not_blank(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().strip():
+    def _is_not_blank(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
             raise ValueError("must not be empty")
         return value
 
     @field_validator("secret_key")
     @classmethod
-    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            decode_key(value.get_secret_value())
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters, as of `openssl rand -base64 32`")
         return value
+
+    @field_validator("smtp_sender")
+    @classmethod
+    def _is_one_line(cls, value: str) -> str:
+        if "@" not in value or not value.isprintable():
+            raise ValueError("must be an address like 'agent-factory@example.com'")
+        return value
+
+    @model_validator(mode="after")
+    def _keeps_mail_secret(self) -> Self:
+        if self.smtp_security == "none" and self.smtp_host not in (None, "localhost", "127.0.0.1", "::1"):
+            raise ValueError("AGENT_FACTORY_SMTP_SECURITY may be 'none' for a server on this machine only")
+        return self
 
     @field_validator("airflow_url", "api_url")
     @classmethod
@@ -194,6 +216,10 @@ def _sentence(error: ValidationError) -> str:
     """Say what is missing and what is wrong, without the values, which may be secrets."""
     missing, wrong = [], []
     for problem in error.errors(include_input=False, include_url=False):
+        # A rule about several settings has no place of its own; its sentence names them.
+        if not problem["loc"]:
+            wrong.append(problem["msg"].removeprefix("Value error, "))
+            continue
         name = PREFIX + str(problem["loc"][0]).upper()
         if problem["type"] == "missing":
             missing.append(name)

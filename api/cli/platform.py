@@ -10,7 +10,7 @@ import click
 
 from api.platform import client
 from api.platform.errors import PlatformError
-from api.platform.home import Home, HomeLock
+from api.platform.home import OWNER_EMAIL, Home, HomeLock
 
 
 def progress_printer() -> Callable[[str], None]:
@@ -85,7 +85,8 @@ def status_command() -> None:
 
 def _introduce(home: Home) -> None:
     state = home.read_state()
-    click.echo(f"Control plane: {state['api_url']}  (token in {home.path / 'credentials.json'})")
+    click.echo(f"Control plane: {state['api_url']}  (operator's token in {home.path / 'credentials.json'})")
+    click.echo(f"First owner:   {OWNER_EMAIL}  (first password: owner_password in the same file)")
     click.echo(
         f"Airflow UI:    {state['airflow_url']}  "
         f"(user {state['airflow_username']}, password {state['airflow_password']})"

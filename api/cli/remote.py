@@ -18,6 +18,7 @@ import orjson
 from api.cli.files import read_source
 from api.cli.output import print_json
 from api.cli.run import JsonParam
+from api.cli.stored_login import LoginOver, StoredLogin, fresh_login, read_login
 from api.platform.errors import PlatformError
 from api.platform.home import Home
 from compiler.fields import is_identifier
@@ -39,10 +40,14 @@ class RemoteError(click.ClickException):
 
 
 class Remote:
-    """The control plane of ``AGENT_FACTORY_API_URL`` and ``AGENT_FACTORY_API_TOKEN``, else the running platform's."""
+    """The control plane of ``AGENT_FACTORY_API_URL`` and ``AGENT_FACTORY_API_TOKEN``, else that of the stored login,
+    else the running platform's."""
 
     def __init__(self) -> None:
         url, token = os.environ.get("AGENT_FACTORY_API_URL"), os.environ.get("AGENT_FACTORY_API_TOKEN")
+        login = None if token else _stored_login(url)
+        if login is not None:
+            url, token = login.url, login.access_token
         if not (url and token):
             state = _platform_state()
             # The platform's token goes to the platform only.
@@ -53,7 +58,23 @@ class Remote:
                 "No control plane is known: start one with `agent-factory up`, or set AGENT_FACTORY_API_URL and "
                 "AGENT_FACTORY_API_TOKEN."
             )
-        self._url = str(url).rstrip("/")
+        self._connect(str(url), str(token))
+
+    @classmethod
+    def of_login(cls) -> Remote:
+        """Return the control plane of the stored login.
+
+        :raises RemoteError: Nobody is logged in.
+        """
+        login = _stored_login(None)
+        if login is None:
+            raise RemoteError("Nobody is logged in; `agent-factory login` does it.")
+        remote = cls.__new__(cls)
+        remote._connect(login.url, login.access_token)
+        return remote
+
+    def _connect(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
         headers = {"authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(WAIT_SECONDS + 30.0, connect=5.0))
 
@@ -82,6 +103,50 @@ class Remote:
                 response.read()
                 refuse_response(response)
             yield response.iter_lines()
+
+    def send(self, method: str, path: str) -> None:
+        """Make a request whose answer has no body.
+
+        :raises RemoteError: No control plane answers, or it refuses.
+        """
+        response = self.request(method, path)
+        if not response.is_success:
+            _refuse_problem(response, _body(response))
+
+
+def _stored_login(url: str | None) -> StoredLogin | None:
+    """Return the stored login, fresh; None where there is none, or it is of another control plane than ``url``.
+
+    :raises RemoteError: Its session is over, or its control plane does not answer.
+    """
+    stored = read_login()
+    if stored is None or (url and url.rstrip("/") != stored.url):
+        return None
+    try:
+        with httpx.Client(timeout=30.0) as client:
+            return fresh_login(client)
+    except LoginOver:
+        raise RemoteError(f"The login at {stored.url} is over; `agent-factory login` makes a new one.") from None
+    except httpx.HTTPError as error:
+        raise RemoteError(
+            f"The control plane of the login, {stored.url}, does not answer ({type(error).__name__}); start it, or "
+            "forget the login with `agent-factory logout`."
+        ) from None
+
+
+def running_platform_url() -> str | None:
+    """Return the address of the running platform's control plane."""
+    return _platform_state().get("api_url")
+
+
+def read_answer(response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    :raises RemoteError: It is none, or a refusal.
+    """
+    body = _body(response)
+    _refuse_problem(response, body)
+    return body
 
 
 def _platform_state() -> dict[str, Any]:
@@ -249,10 +314,7 @@ def call(remote: Remote, method: str, path: str, **arguments: Any) -> dict[str, 
 
     :raises RemoteError: There is none, or the control plane refuses.
     """
-    response = remote.request(method, path, **arguments)
-    body = _body(response)
-    _refuse_problem(response, body)
-    return body
+    return read_answer(remote.request(method, path, **arguments))
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from api.auth import CallerDep, SettingsDep
+from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.events.cloudevents import BATCH, STRUCTURED, read_events
 from api.events.schemas import EventAccepted
@@ -26,7 +26,7 @@ _BODY = {
 }
 
 
-@router.post("/events", status_code=202, openapi_extra=_BODY)
+@router.post("/events", status_code=202, openapi_extra=_BODY, dependencies=[permit("event:send")])
 async def send_event(
     request: Request, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> EventAccepted | list[EventAccepted]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.auth import CallerDep, SettingsDep
+from api.auth import CallerDep, SettingsDep, permit
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
 from api.executions.comparison import ExecutionComparison, compare_executions
@@ -37,7 +37,7 @@ from operators.execution.local import MANUAL_TRIGGER
 router = APIRouter(prefix="/api/v1", tags=["executions"], route_class=EdgeRoute)
 
 
-@router.post("/workflows/execute", status_code=202)
+@router.post("/workflows/execute", status_code=202, dependencies=[permit("execution:run")])
 async def execute_workflow(
     body: ExecutionCreate,
     request: Request,
@@ -63,7 +63,7 @@ async def execute_workflow(
     return accepted
 
 
-@router.get("/executions")
+@router.get("/executions", dependencies=[permit("execution:read")])
 async def get_executions(
     asked: Annotated[ExecutionPage, Query()], caller: CallerDep, settings: SettingsDep, session: Transaction
 ) -> ExecutionList:
@@ -71,7 +71,7 @@ async def get_executions(
     return await list_executions(session, caller.organization_id, settings, asked)
 
 
-@router.post("/executions/{execution_id}/cancel", status_code=202)
+@router.post("/executions/{execution_id}/cancel", status_code=202, dependencies=[permit("execution:cancel")])
 async def cancel_execution(
     execution_id: str,
     response: Response,
@@ -88,7 +88,7 @@ async def cancel_execution(
     return cancelled
 
 
-@router.post("/executions/{execution_id}/retry", status_code=202)
+@router.post("/executions/{execution_id}/retry", status_code=202, dependencies=[permit("execution:run")])
 async def retry_execution(
     execution_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> ExecutionRestarted:
@@ -97,7 +97,7 @@ async def retry_execution(
     return await service.retry(parse_execution_id(execution_id))
 
 
-@router.post("/executions/{execution_id}/rerun", status_code=202)
+@router.post("/executions/{execution_id}/rerun", status_code=202, dependencies=[permit("execution:run")])
 async def rerun_execution(
     execution_id: str,
     caller: CallerDep,
@@ -113,7 +113,7 @@ async def rerun_execution(
     return await service.rerun(parse_execution_id(execution_id), step_id)
 
 
-@router.get("/executions/{execution_id}")
+@router.get("/executions/{execution_id}", dependencies=[permit("execution:read")])
 async def get_execution(
     execution_id: str,
     caller: CallerDep,
@@ -143,7 +143,7 @@ async def get_execution(
         return await ExecutionService(session, caller.organization_id, settings, plans).show(identifier, include)
 
 
-@router.get("/executions/{execution_id}/compare/{other_id}")
+@router.get("/executions/{execution_id}/compare/{other_id}", dependencies=[permit("execution:read")])
 async def compare_execution(
     execution_id: str, other_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> ExecutionComparison:
@@ -164,7 +164,12 @@ _STREAM: dict[int | str, dict[str, object]] = {
 }
 
 
-@router.get("/executions/{execution_id}/events", response_class=Response, responses=_STREAM)
+@router.get(
+    "/executions/{execution_id}/events",
+    response_class=Response,
+    responses=_STREAM,
+    dependencies=[permit("execution:read")],
+)
 async def follow_execution(
     execution_id: str,
     caller: CallerDep,

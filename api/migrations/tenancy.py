@@ -2,6 +2,7 @@
 
     protect("api_keys")     a table of tenants: it has ``organization_id``
     share("releases")       a table of the installation: no tenant text in it
+    reserve("signing_keys") one that only transactions that see every organisation use
 
 A migration runs as the tables' owner, a member of the system's role: it sees every row, also by its own statements.
 """
@@ -46,8 +47,13 @@ def share(table: str, *, app: str = ALL, system: str = ALL) -> None:
     op.execute(f"GRANT {system} ON {table} TO {SYSTEM}")
 
 
+def reserve(table: str) -> None:
+    """Let only the system's role use a table that is no tenant's: what a transaction of an organisation never needs."""
+    op.execute(f"GRANT {ALL} ON {table} TO {SYSTEM}")
+
+
 def unshare(table: str) -> None:
-    """Take :func:`share` back."""
+    """Take :func:`share` or :func:`reserve` back."""
     op.execute(f"REVOKE ALL ON {table} FROM {APP}, {SYSTEM}")
 
 

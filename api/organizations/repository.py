@@ -23,6 +23,27 @@ class OrganizationRepository:
         """Return an organisation's id."""
         return await self._session.scalar(select(Organization.id).where(Organization.slug == slug))
 
+    async def get(self, organization_id: UUID) -> Organization | None:
+        """Return an organisation."""
+        return await self._session.get(Organization, organization_id)
+
+    async def oldest(self) -> Organization | None:
+        """Return the organisation that was made first."""
+        return await self._session.scalar(select(Organization).order_by(Organization.id).limit(1))
+
+    async def add(self, slug: str, name: str) -> Organization | None:
+        """Add an organisation; None where the slug is taken."""
+        organization_id = await self._session.scalar(
+            insert(Organization).values(slug=slug, name=name).on_conflict_do_nothing().returning(Organization.id)
+        )
+        return None if organization_id is None else await self.get(organization_id)
+
+    async def lock(self, organization_id: UUID) -> None:
+        """Let one change at a time decide who its owners are, until the transaction ends."""
+        await self._session.execute(
+            select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)
+        )
+
     async def count_others(self, slug: str) -> int:
         """Return how many organisations there are beside one."""
         return await self._session.scalar(select(func.count()).where(Organization.slug != slug)) or 0

@@ -8,17 +8,18 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from api.encryption import generate_key
 from api.platform.errors import PlatformError
 
 DEFAULT_API_PORT = 8700
 DEFAULT_AIRFLOW_PORT = 8080
+OWNER_EMAIL = "owner@localhost"
+"""Who owns the organisation of the embedded platform."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Credentials:
     airflow_fernet_key: str
     postgres_password: str
     secret_key: str
+    owner_password: str
 
     @classmethod
     def generate(cls) -> Credentials:
@@ -45,7 +47,8 @@ class Credentials:
             airflow_secret_key=secrets.token_urlsafe(32),
             airflow_fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             postgres_password=secrets.token_urlsafe(24),
-            secret_key=generate_key(),
+            secret_key=secrets.token_urlsafe(48),
+            owner_password=secrets.token_urlsafe(15),
         )
 
 
@@ -125,16 +128,15 @@ class Home:
             write_private(path, orjson.dumps(credentials, option=orjson.OPT_INDENT_2))
             return credentials
         try:
-            found = orjson.loads(path.read_bytes())
-            if isinstance(found, dict) and "secret_key" not in found:
-                # A home of a version that had none yet.
-                found["secret_key"] = generate_key()
-                write_private(path, orjson.dumps(found, option=orjson.OPT_INDENT_2))
-            return Credentials(**found)
+            stored = orjson.loads(path.read_bytes())
+            credentials = Credentials(**(_later_ones() | stored))
         except (orjson.JSONDecodeError, TypeError) as error:
             raise PlatformError(
                 f"{path} is damaged; remove {self.path} to start afresh (its data is lost then)."
             ) from error
+        if asdict(credentials) != stored:
+            write_private(path, orjson.dumps(credentials, option=orjson.OPT_INDENT_2))
+        return credentials
 
     def read_state(self) -> dict[str, Any]:
         """Return the last written state of the platform, or ``{}``."""
@@ -198,6 +200,12 @@ class HomeLock:
             return None
         finally:
             os.close(descriptor)
+
+
+def _later_ones() -> dict[str, str]:
+    """Return new values of the secrets that homes of older versions do not have."""
+    fresh = Credentials.generate()
+    return {"secret_key": fresh.secret_key, "owner_password": fresh.owner_password}
 
 
 def write_private(path: Path, data: bytes) -> None:

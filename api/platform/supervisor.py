@@ -26,7 +26,7 @@ from api.platform import airflow
 from api.platform.celery import celery
 from api.platform.children import Child, stop_all
 from api.platform.errors import PlatformError
-from api.platform.home import Home, write_private
+from api.platform.home import OWNER_EMAIL, Home, write_private
 from api.platform.postgres import locate, server_environment
 from operators.sandbox.processes import die_with_parent
 
@@ -152,6 +152,8 @@ class Supervisor:
             "AGENT_FACTORY_API_TOKEN": self.credentials.api_token,
             "AGENT_FACTORY_RUNTIME_TOKEN": self.credentials.runtime_token,
             "AGENT_FACTORY_SECRET_KEY": self.credentials.secret_key,
+            "AGENT_FACTORY_OWNER_EMAIL": OWNER_EMAIL,
+            "AGENT_FACTORY_OWNER_PASSWORD": self.credentials.owner_password,
             "AGENT_FACTORY_AIRFLOW_URL": self.home.airflow_url,
             "AGENT_FACTORY_AIRFLOW_USERNAME": airflow.USER,
             "AGENT_FACTORY_AIRFLOW_PASSWORD": self.credentials.airflow_password,

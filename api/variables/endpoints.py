@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from api.auth import CallerDep, SettingsDep
+from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.tenancy import Transaction
 from api.variables.schemas import (
@@ -29,13 +29,13 @@ def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> 
 Service = Annotated[VariableService, Depends(_service)]
 
 
-@router.get("")
+@router.get("", dependencies=[permit("variable:read")])
 async def list_variables(service: Service, environment: EnvironmentName | None = None) -> VariableList:
     """Return the organisation's variables, of one environment or of all; never the value of a secret one."""
     return await service.all(environment)
 
 
-@router.get("/{name}")
+@router.get("/{name}", dependencies=[permit("variable:read")])
 async def get_variable(
     name: VariableName, service: Service, environment: EnvironmentName = DEFAULT_ENVIRONMENT
 ) -> VariableView:
@@ -43,7 +43,7 @@ async def get_variable(
     return await service.show(environment, name)
 
 
-@router.put("/{name}", responses={201: {"model": VariableView}})
+@router.put("/{name}", responses={201: {"model": VariableView}}, dependencies=[permit("variable:edit")])
 async def set_variable(
     name: VariableName,
     body: VariableSet,
@@ -58,7 +58,7 @@ async def set_variable(
     return view
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", status_code=204, dependencies=[permit("variable:edit")])
 async def delete_variable(
     name: VariableName, service: Service, environment: EnvironmentName = DEFAULT_ENVIRONMENT
 ) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.encryption import Cipher, decode_key
+from api.encryption import Cipher
 from api.problems import Problem
 from api.settings import Settings
 from api.variables.repository import VariableRepository
@@ -25,7 +25,7 @@ class SecretStore:
             detail = "Secret variables need a key, and this control plane has none; set AGENT_FACTORY_SECRET_KEY."
             raise Problem(409, "not_possible_here", detail)
         self._session = session
-        self._cipher = Cipher(decode_key(settings.secret_key.get_secret_value()))
+        self._cipher = Cipher(settings.secret_key, "secret variables")
 
     def seal(self, organization_id: UUID, environment: str, name: str, value: str) -> bytes:
         """Return what is stored of a secret."""

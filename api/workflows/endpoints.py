@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 
-from api.auth import CallerDep, SettingsDep
+from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.tenancy import Transaction
 from api.workflows.schemas import Published
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], route_class=E
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
-@router.post("/{workflow_id}/publish", status_code=201, openapi_extra=_BODY)
+@router.post("/{workflow_id}/publish", status_code=201, openapi_extra=_BODY, dependencies=[permit("workflow:publish")])
 async def publish_workflow(
     workflow_id: str,
     request: Request,

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import api
 from api.adoption.repository import AdoptedRunRepository
+from api.api_keys.format import KeyParts
+from api.api_keys.repository import ApiKeyRepository
 from api.approvals.repository import ApprovalRepository
 from api.dead_letters.repository import DeadLetterRepository
 from api.events.repository import EventRepository, SubscriptionRepository
@@ -25,12 +27,15 @@ from api.executions.repository import ExecutionRepository
 from api.idempotency.keys import RequestKey
 from api.idempotency.repository import IdempotencyRepository
 from api.inputs.repository import InputRepository
+from api.invitations.repository import InvitationRepository
+from api.members.repository import MemberRepository
 from api.organizations.repository import OrganizationRepository
 from api.pauses.repository import PauseRepository
 from api.reconciliation.repository import ReconciliationRepository, find_of_runs
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
+from api.teams.repository import TeamRepository
 from api.variables.repository import Snapshot, VariableRepository
 from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
 from operators.execution.records import ApprovalRequest, StepRecord
@@ -41,6 +46,13 @@ pytestmark = pytest.mark.platform
 EXECUTION = UUID("01990000-0000-7000-8000-000000000001")
 APPROVAL = UUID("01990000-0000-7000-8000-000000000003")
 AGENT = UUID("01990000-0000-7000-8000-000000000002")
+TEAM = UUID("01990000-0000-7000-8000-000000000004")
+PERSON = UUID("01990000-0000-7000-8000-000000000005")
+# Users and what is theirs belong to no organisation.
+WITHOUT_TENANT = {
+    "organizations", "releases", "agent_factory_migrations", "users", "user_identities", "user_sessions",
+    "refresh_tokens", "password_resets", "attempts", "signing_keys",
+}  # fmt: skip
 
 
 async def furnish(session: AsyncSession, slug: str) -> UUID:
@@ -96,7 +108,24 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     keys = IdempotencyRepository(session, organization_id)
     assert await keys.add(RequestKey("same", "same", slug))
     await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
+    await furnish_people(session, organization_id, slug)
     return organization_id
+
+
+async def furnish_people(session: AsyncSession, organization_id: UUID, slug: str) -> None:
+    """Make the same person a member, with a team, an invitation and a key of the same ids."""
+    values = {"org": organization_id, "slug": slug, "person": PERSON, "team": TEAM, "digest": b"same"}
+    for statement in (
+        "INSERT INTO users (id, email, name) VALUES (:person, 'same@x.test', 'Same') ON CONFLICT DO NOTHING",
+        "INSERT INTO memberships (organization_id, user_id, role) VALUES (:org, :person, 'organization_owner')",
+        "INSERT INTO teams (organization_id, id, name) VALUES (:org, :team, :slug)",
+        "INSERT INTO team_members (organization_id, team_id, user_id) VALUES (:org, :team, :person)",
+        "INSERT INTO invitations (organization_id, id, email, role, digest, by_mail, expires_at)"
+        " VALUES (:org, :team, 'new@x.test', 'viewer', :digest, false, now() + interval '1 day')",
+        "INSERT INTO api_keys (organization_id, id, name, prefix, digest, permissions)"
+        " VALUES (:org, :team, :slug, 'same', :digest, '[\"*\"]')",
+    ):
+        await session.execute(text(statement), values)
 
 
 @pytest.fixture
@@ -111,9 +140,8 @@ async def rows_of(session: AsyncSession, slug: str) -> dict[str, list[Any]]:
     tables = (
         (await session.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))).scalars().all()
     )
-    without_tenant = {"organizations", "releases", "agent_factory_migrations"}
     found: dict[str, list[Any]] = {}
-    for table in sorted(set(tables) - without_tenant):
+    for table in sorted(set(tables) - WITHOUT_TENANT):
         statement = f"SELECT t.* FROM {table} t JOIN organizations o ON o.id = t.organization_id WHERE o.slug = :slug"
         found[table] = [repr(row) for row in await session.execute(text(statement), {"slug": slug})]
         assert found[table], f"{table} has no row in this test"
@@ -328,15 +356,50 @@ async def test_decisions_leave_the_others_approvals_alone(control_plane: Control
         assert await rows_of(session, "theirs") == before
 
 
+async def test_people_keys_and_teams_are_the_own_ones(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.system() as session:
+        before = await rows_of(session, "theirs")
+        keys, teams, members = (
+            ApiKeyRepository(session, ours), TeamRepository(session, ours), MemberRepository(session, ours)
+        )  # fmt: skip
+        invitations = InvitationRepository(session, ours)
+        assert [key.name for key in await keys.list(made_by=None, everybodys=True)] == ["ours"]
+        assert [(team.name, people) for team, people in await teams.list()] == [("ours", [PERSON])]
+        assert [member.organization_id for member, _ in await members.list()] == [ours]
+        assert await members.is_member("same@x.test")
+        assert await members.other_owners(EXECUTION) == 1
+        assert [row.organization_id for row in await invitations.list()] == [ours]
+        await keys.add("new", KeyParts("same", b"other"), ["*"], made_by=PERSON, expires_at=None)
+        assert await keys.revoke(TEAM, made_by=None, everybodys=False)
+        await invitations.add("new@x.test", "viewer", b"x", by_mail=False, invited_by=None, lifetime=9)
+        assert await invitations.revoke(TEAM)
+        assert await teams.add("theirs") is not None
+        assert await teams.leave(TEAM, PERSON)
+        await teams.join(TEAM, PERSON)
+        assert await teams.remove(TEAM)
+        await members.remove(PERSON)
+        assert not await teams.is_member(PERSON)
+        assert await members.find(PERSON) is None
+        assert await rows_of_people(session, "theirs") == {name: before[name] for name in PEOPLE}
+
+
+PEOPLE = ("api_keys", "invitations", "memberships", "team_members", "teams")
+
+
+async def rows_of_people(session: AsyncSession, slug: str) -> dict[str, list[Any]]:
+    found = await rows_of(session, slug)
+    return {name: found[name] for name in PEOPLE}
+
+
 async def test_every_key_of_a_tenants_table_begins_with_the_organisation(control_plane: ControlPlane) -> None:
     statement = text(
         "SELECT i.indexrelid::regclass::text, a.attname FROM pg_index i"
         " JOIN pg_class c ON c.oid = i.indrelid AND c.relnamespace = 'public'::regnamespace"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
-        " WHERE i.indisunique AND c.relname NOT IN ('organizations', 'releases', 'agent_factory_migrations')"
+        " WHERE i.indisunique AND c.relname != ALL(:without)"
     )
     async with control_plane.database.system() as session:
-        indexes = (await session.execute(statement)).all()
+        indexes = (await session.execute(statement, {"without": sorted(WITHOUT_TENANT)})).all()
     assert indexes
     assert {column for _, column in indexes} == {"organization_id"}
 

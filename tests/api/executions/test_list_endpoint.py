@@ -57,7 +57,7 @@ async def ids_of(plane: ControlPlane, *, ours: bool, where: str = "true") -> lis
         "SELECT e.id FROM workflow_executions e JOIN organizations o ON o.id = e.organization_id"
         f" WHERE o.slug {comparison} 'default' AND {where} ORDER BY e.id DESC"
     )
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return [str(found) for found in await session.scalars(text(query))]
 
 
@@ -108,7 +108,7 @@ class TestListExecutions:
 
     async def test_children_of_an_execution(self, filled: ControlPlane) -> None:
         child, parent = (await ids_of(filled, ours=True))[:2]
-        async with filled.database.transaction() as session:
+        async with filled.database.system() as session:
             statement = "UPDATE workflow_executions SET parent_execution_id = :parent WHERE id = :child"
             await session.execute(text(statement), {"parent": UUID(parent), "child": UUID(child)})
         (shown,) = await pages(filled, parent_execution_id=parent)
@@ -159,7 +159,7 @@ class TestCursor:
         app = filled.app
         cursor = (await page(filled, limit=5))["next"]
         ours = app.state.organization_id
-        async with filled.database.transaction() as session:
+        async with filled.database.system() as session:
             query = text("SELECT id FROM organizations WHERE slug <> 'default'")
             app.state.organization_id = await session.scalar(query)
         theirs = await page(filled, limit=200)

@@ -95,7 +95,7 @@ class TestFollow:
 
     async def test_unknown_and_anothers(self, control_plane: ControlPlane) -> None:
         execution_id, _ = await begin(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
         for name in (execution_id, "01990000-0000-7000-8000-00000000000a", "x"):
             response = await control_plane.api.get(f"/api/v1/executions/{name}/events")
@@ -172,7 +172,7 @@ class TestFollow:
         listener = control_plane.app.state.listener
         async with following(served_url, execution_id) as reader:
             assert names([await reader.event()]) == [("execution", "running")]
-            async with control_plane.database.transaction() as session:
+            async with control_plane.database.system() as session:
                 await session.execute(
                     text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
                 )

@@ -48,7 +48,7 @@ async def plan(plane: ControlPlane, before: UUID | None = None, **asked: Any) ->
     """Return the plan of a page, as PostgreSQL makes it for the application: once, for all values. What never ran is
     left out."""
     organization_id = plane.app.state.organization_id
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         listing = ListingRepository(session, organization_id)
         workflow = asked.get("workflow_id")
         found = await listing.workflow(workflow, asked.get("version")) if workflow else None
@@ -76,7 +76,7 @@ def month(moment: datetime) -> str:
 async def full_months(plane: ControlPlane) -> list[str]:
     """Return the months with executions: an empty table is read whole, whatever indexes it has."""
     query = "SELECT DISTINCT to_char(uuid_extract_timestamp(id) AT TIME ZONE 'UTC', 'YYYY_MM') FROM workflow_executions"
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return list(await session.scalars(text(query)))
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import logging
-import os
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.encryption import UnsealError
@@ -29,8 +28,7 @@ SECRET = "s3cr3t-value-of-a-token"
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    key = base64.b64encode(os.urandom(32)).decode()
-    return Settings(**{**settings.model_dump(exclude_unset=True), "secret_key": key})
+    return settings.model_copy(update={"secret_key": SecretStr("k" * 32)})
 
 
 async def put(plane: ControlPlane, name: str, value: Any, environment: str = "default", **more: Any) -> httpx.Response:
@@ -87,7 +85,7 @@ class TestSet:
 
     async def test_another_organisation_has_its_own(self, control_plane: ControlPlane) -> None:
         await put(control_plane, "region", "eu")
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
         assert (await control_plane.api.get(VARIABLES)).json() == {"variables": []}
         assert (await control_plane.api.get(f"{VARIABLES}/region")).status_code == 404
@@ -105,7 +103,7 @@ class TestSecret:
         answers += [await put(control_plane, "token", SECRET, secret="perhaps")]
         answers += [await put(control_plane, "token", [SECRET], secret=True)]
         assert [answer.status_code for answer in answers] == [201, 200, 200, 422, 422]
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             stored = (await session.execute(text("SELECT CAST(v AS text), sealed FROM variables v"))).one()
         for place in (*(answer.text for answer in answers), repr(stored), bytes(stored.sealed).decode("latin1")):
             assert SECRET not in place
@@ -129,7 +127,7 @@ class TestSecret:
         await put(control_plane, "token", SECRET, secret=True)
         await put(control_plane, "region", "eu")
         state = control_plane.app.state
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             store = SecretStore(session, state.settings)
             value = await store.read(state.organization_id, "token")
             assert value is not None
@@ -168,7 +166,7 @@ class TestExecutionsReadThem:
         grant = await grant_of(control_plane)
         assert SECRET not in repr(grant)
         assert (grant["vars"], grant["secret_vars"]) == ({"region": "eu"}, ["token"])
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             rows = await session.scalars(text("SELECT CAST(e AS text) FROM workflow_executions e"))
             assert not [row for row in rows if SECRET in row]
         plan = compile_workflow(

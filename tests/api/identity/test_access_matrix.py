@@ -29,10 +29,11 @@ BODIES: dict[str, Any] = {
     "PUT /api/v1/auth/password": {"current_password": "x", "new_password": "x" * 12},
     "PATCH /api/v1/organizations/{slug}": {"name": "Mine"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
+    "PUT /api/v1/variables/{name}": {"value": 1},
 }
 """Bodies that pass the check of their shape; the other routes have none, or are not asked for another's things."""
 IN_ITS_BODY = {"POST /api/v1/workflows/execute", "POST /api/v1/auth/switch"}
-MAKES_ITS_OWN = {"POST /api/v1/workflows/{workflow_id}/publish"}
+MAKES_ITS_OWN = {"POST /api/v1/workflows/{workflow_id}/publish", "PUT /api/v1/variables/{name}"}
 """Routes whose ids are the caller's to choose."""
 
 
@@ -103,18 +104,22 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
     assert (await owner.put(f"/api/v1/teams/{team}/members/{member}")).status_code == 204
     invitation = await owner.post("/api/v1/invitations", json={"email": "n@theirs.test", "role": "viewer"})
     key = await owner.post("/api/v1/api-keys", json={"name": "K", "permissions": ["org:read"], "expires_at": None})
+    assert (await owner.put("/api/v1/variables/theirs", json={"value": 1})).status_code == 201
     session = (await owner.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
     return {
         "workflow_id": "theirs", "run_id": execution_id, "execution_id": execution_id, "approval_id": str(approval_id),
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
-        "invitation_id": invitation.json()["id"], "key_id": key.json()["id"], "session_id": session,
+        "other_id": execution_id, "name": "theirs", "invitation_id": invitation.json()["id"],
+        "key_id": key.json()["id"], "session_id": session,
     }  # fmt: skip
 
 
 class TestMatrix:
     async def test_anonymous(self, control_plane: ControlPlane) -> None:
         for method, path, permission in routes(control_plane.app):
-            ids = dict.fromkeys(("workflow_id", "letter_id"), "1") | dict.fromkeys(UUIDS, NOBODY) | {"slug": "x"}
+            ids = (
+                dict.fromkeys(("workflow_id", "letter_id", "name"), "1") | dict.fromkeys(UUIDS, NOBODY) | {"slug": "x"}
+            )
             for client in (control_plane.public, control_plane.runtime):
                 status = (await call(client, method, path, ids)).status_code
                 assert (status == 401) is (permission is not None), f"{method} {path}: {status}"
@@ -153,10 +158,21 @@ class TestMatrix:
             "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL",
             "SELECT count(*) FROM organizations WHERE slug = 'theirs' AND name = 'theirs'",
             "SELECT count(*) FROM agents WHERE paused_at IS NULL",
+            "SELECT count(*) FROM variables",
         ):
             assert await people.sql(statement) == 1, statement
         assert (await people.sql("SELECT count(*) FROM memberships m JOIN organizations o"
                                  " ON o.id = m.organization_id WHERE o.slug = 'theirs'")) == 2  # fmt: skip
 
 
-UUIDS = ("run_id", "execution_id", "approval_id", "user_id", "team_id", "invitation_id", "key_id", "session_id")
+UUIDS = (
+    "run_id",
+    "execution_id",
+    "other_id",
+    "approval_id",
+    "user_id",
+    "team_id",
+    "invitation_id",
+    "key_id",
+    "session_id",
+)

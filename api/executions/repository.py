@@ -105,6 +105,7 @@ class ExecutionRepository:
                     parent_execution_id=origin.parent,
                     error_of=origin.error_of,
                     caller=origin.caller,
+                    pinned_dag_id=version.dag_id if version.is_pinned else None,
                 )
                 .returning(WorkflowExecution.id)
             )

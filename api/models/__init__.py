@@ -5,7 +5,16 @@ from api.models.base import Base
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
-from api.models.workflow import Agent, Artifact, PreparedInput, Release, ReleaseArtifact, WebhookRoute, WorkflowVersion
+from api.models.workflow import (
+    Agent,
+    Artifact,
+    PreparedInput,
+    Release,
+    ReleaseArtifact,
+    VersionPin,
+    WebhookRoute,
+    WorkflowVersion,
+)
 
 __all__ = [
     "AdoptedRun",
@@ -24,6 +33,7 @@ __all__ = [
     "Release",
     "ReleaseArtifact",
     "Variable",
+    "VersionPin",
     "WebhookRoute",
     "WorkflowExecution",
     "WorkflowVersion",

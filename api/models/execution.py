@@ -23,8 +23,9 @@ class WorkflowExecution(Base):
     """One run of a workflow.
 
     ``version_id`` is the version that was current at acceptance until the first lease pins the one that runs;
-    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
-    first unhandled failure, while other units may still be at work: they start nothing more.
+    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. Where a call pinned a
+    version it is that one from the start, and ``pinned_dag_id`` is the DAG it runs on; null for the workflow's own.
+    ``halted`` is set by the first unhandled failure, while other units may still be at work: they start nothing more.
     ``answer`` is the first ``respond``.
 
     ``epoch`` grows when steps are run again that had succeeded; ``life`` with each reopening, whatever its reason, and
@@ -75,6 +76,12 @@ class WorkflowExecution(Base):
             "parent_execution_id",
             postgresql_where=text("parent_execution_id IS NOT NULL"),
         ),
+        Index(
+            "ix_workflow_executions_pinned",
+            "organization_id",
+            "pinned_dag_id",
+            postgresql_where=text("pinned_dag_id IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -108,6 +115,7 @@ class WorkflowExecution(Base):
     error_of: Mapped[UUID | None]
     caller: Mapped[str | None]
     error_handling: Mapped[OptionalJson]
+    pinned_dag_id: Mapped[str | None]
 
     @property
     def awaits_restart(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from compiler.plan import Plan
-from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
+from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_version, unknown_workflow
 from operators.execution.ending import CANCELLED
 from operators.execution.flow import Flow, is_decided
 from operators.execution.identity import event_id
@@ -352,6 +352,9 @@ class InMemoryStore:
             return StepError(code="invalid_workflow", message=str(error))
         if plan is None or self._workflows is None:
             return unknown_workflow(request.workflow_id)
+        if request.version is not None and str(request.version) != plan.label:
+            found = f"the one that was found has the label {plan.label!r}. Only publishing gives numbers"
+            return unknown_version(request.workflow_id, request.version, found)
         if (problem := input_error(plan, request.input)) is not None:
             return StepError(code="invalid_input", message=problem)
         trigger = dict(CALL_TRIGGER)

@@ -36,6 +36,8 @@ from tests.stubs.runtime_api import TOKEN, RuntimeApi
 
 pytestmark = pytest.mark.unit
 
+DAG_ID = "test__flow-v3"
+
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 MARKER = "tenant-marker-7f3a"
@@ -79,7 +81,7 @@ class World:
 
     def execute(self, plan: PlanFile, unit: str = "all", kind: type[SegmentOperator] = SegmentOperator) -> None:
         dag_run = SimpleNamespace(
-            run_id="run-1", clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
+            run_id="run-1", dag_id=DAG_ID, clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
             run_after=NOW, conf=self.conf,
         )  # fmt: skip
         operator = kind(task_id=unit, plan=plan)
@@ -354,12 +356,17 @@ class TestRunStart:
         return sent
 
     def test_manual(self, world: World) -> None:
-        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": None}
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": None, "dag_id": DAG_ID}
 
     @pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB])
     def test_scheduled(self, world: World, run_type: DagRunType) -> None:
         world.run_type, world.logical_date = run_type, datetime(2026, 11, 24, 9, tzinfo=UTC)
-        assert self.lease(world) == {"scheduled": True, "due_at": world.logical_date, "input_id": None}
+        assert self.lease(world) == {
+            "scheduled": True,
+            "due_at": world.logical_date,
+            "input_id": None,
+            "dag_id": DAG_ID,
+        }
 
     @pytest.mark.parametrize(
         ("conf", "input_id"),
@@ -368,4 +375,4 @@ class TestRunStart:
     )  # fmt: skip
     def test_only_the_input_id_of_the_conf_is_sent(self, world: World, conf: Any, input_id: str | None) -> None:
         world.conf = conf
-        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": input_id}
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": input_id, "dag_id": DAG_ID}

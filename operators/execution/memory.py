@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -268,13 +268,11 @@ class InMemoryStore:
             self._tell()
         return self._state(execution, entry.unit)
 
-    async def watch(self, execution_id: str, awaited: str | None) -> News:
+    async def watch(self, execution_id: str, awaited: Sequence[str]) -> News:
         """Return when there is news; see ``ExecutionStore``."""
         execution = self.execution(execution_id)
         while True:
-            news = News(
-                halted=execution.halted or execution.ended, done=awaited is not None and self._is_there(awaited)
-            )
+            news = News(halted=execution.halted or execution.ended, done=any(map(self._is_there, awaited)))
             if news.halted or news.done:
                 return news
             await self._news.wait()

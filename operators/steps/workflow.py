@@ -50,7 +50,7 @@ class WorkflowStep:
             return StepResult(child.output)
         if child.status in ("failed", "cancelled"):
             raise StepFailedError("child_failed", _message(request, child), retryable=True)
-        return Wake(awaited=child.execution_id, since=child.accepted_at)
+        return Wake(awaited=(child.execution_id,), since=child.accepted_at)
 
     async def abandon(self, request: Call, services: StepServices, waiting: Waiting) -> None:
         """Cancel the child, unless nobody ever waited for it."""

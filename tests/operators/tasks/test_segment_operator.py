@@ -170,8 +170,11 @@ class TestWaiting:
         assert name == "operators.tasks.triggers.StepTrigger"
         began = world.store.execution("run-1").steps["pause"].started_at
         assert began is not None
-        assert arguments == {"execution_id": "run-1", "awaited": None, "until": began.timestamp() + 3600}
+        assert arguments == {"execution_id": "run-1", "awaited": [], "until": began.timestamp() + 3600}
         assert (deferred.value.method_name, deferred.value.kwargs) == ("resume", None)
+
+    def test_a_trigger_that_airflow_has_stored_since_it_had_one_id(self) -> None:
+        assert [StepTrigger("run-1", stored).awaited for stored in ("child", None)] == [["child"], []]
 
     async def test_the_trigger_fires_at_the_moment(self, world: World) -> None:
         world.publish(self.plan(3600))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -59,8 +59,17 @@ class ErrorHandling(BaseModel):
     problem: StepError | None
 
 
+class ItemView(BaseModel):
+    """One item of a map, by its place in ``over``, that has begun. ``cancelled`` is one that came to no end of its own:
+    cut off, or the map failed meanwhile."""
+
+    index: int
+    status: Literal["running", "success", "failed", "cancelled"]
+
+
 class StepView(BaseModel):
-    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs."""
+    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
+    ``items`` are those of a map; null for any other step."""
 
     id: str
     type: str
@@ -74,6 +83,7 @@ class StepView(BaseModel):
     usage: list[Usage] = []
     cost_usd: float | None = 0.0
     approval_id: UUID | None = None
+    items: list[ItemView] | None = None
 
 
 class UsageTotal(BaseModel):

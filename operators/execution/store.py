@@ -25,7 +25,6 @@ from operators.execution.records import (
     Settling,
 )
 
-
 MOST_AWAITED = 100
 """So many ids one watch takes: they are part of its address."""
 

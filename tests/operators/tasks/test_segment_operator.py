@@ -81,8 +81,8 @@ class World:
 
     def execute(self, plan: PlanFile, unit: str = "all", kind: type[SegmentOperator] = SegmentOperator) -> None:
         dag_run = SimpleNamespace(
-            run_id="run-1", dag_id=DAG_ID, clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
-            run_after=NOW, conf=self.conf,
+            run_id="run-1", dag_id=DAG_ID, clear_number=self.clear_number, run_type=self.run_type,
+            logical_date=self.logical_date, run_after=NOW, conf=self.conf,
         )  # fmt: skip
         operator = kind(task_id=unit, plan=plan)
         operator._lock_for_execution = True

@@ -30,7 +30,7 @@ TIMEOUT_SECONDS = 10.0
 MOST_WAITING = 10_000
 MOST_AT_ONCE = 500
 MOST_TIMES = 5
-_DAG_ID = re.compile(r"([a-z][a-z0-9-]{0,38})__[a-z][a-z0-9_]{0,62}")
+_DAG_ID = re.compile(r"([a-z][a-z0-9-]{0,38})__[a-z][a-z0-9_]{0,62}(-v[1-9][0-9]{0,8})?")
 
 Name = tuple[str, str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -274,7 +275,9 @@ def describe_execution(execution: dict[str, Any]) -> list[str]:
     width = max((len(step["id"]) for step in execution["steps"]), default=0)
     for step in execution["steps"]:
         rest = f"  {_error(step['error'])}" if step["error"] else _approval(step)
-        lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{rest}")
+        lines.append(
+            f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{_items(step)}{rest}"
+        )
     if execution["error_workflow"]:
         lines.append(f"  error workflow {_handling(execution['error_workflow'])}")
     lines.append(f"  Airflow: {execution['airflow_url']}")
@@ -285,6 +288,12 @@ def _approval(step: dict[str, Any]) -> str:
     """Name the decision that a step waits for."""
     waits = step["approval_id"] and step["status"] in ("pending", "running")
     return f"  waits for approval {step['approval_id']}" if waits else ""
+
+
+def _items(step: dict[str, Any]) -> str:
+    """Count the items of a map by what became of them."""
+    counts = Counter(item["status"] for item in step["items"] or ())
+    return "  items: " + ", ".join(f"{count} {status}" for status, count in counts.items()) if counts else ""
 
 
 def _handling(handling: dict[str, Any]) -> str:

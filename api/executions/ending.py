@@ -175,9 +175,7 @@ class Ending:
         row.error_handling = handling
 
     async def _version(self, row: WorkflowExecution) -> PublishedVersion:
-        version = await self._workflows.by_id(row.version_id)
-        assert version is not None, "versions are never deleted"
-        return version
+        return await self._workflows.of_execution(row)
 
     async def _plan(self, version: PublishedVersion) -> Plan:
         return (await self._plans.load(self._session, self._organization_id, version.plan_digest)).plan

@@ -58,8 +58,7 @@ class Reopening:
 
     async def plan(self, row: WorkflowExecution) -> Plan:
         """Return the plan of the version that the execution runs."""
-        version = await WorkflowRepository(self._session, self._organization_id).by_id(row.version_id)
-        assert version is not None, "versions are never deleted"
+        version = await WorkflowRepository(self._session, self._organization_id).of_execution(row)
         return (await self._plans.load(self._session, self._organization_id, version.plan_digest)).plan
 
     def _journal(self, row: WorkflowExecution) -> JournalRepository:

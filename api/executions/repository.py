@@ -115,6 +115,7 @@ class ExecutionRepository:
                     parent_execution_id=origin.parent,
                     error_of=origin.error_of,
                     caller=origin.caller,
+                    pinned_dag_id=version.dag_id if version.is_pinned else None,
                 )
                 .returning(WorkflowExecution.id)
             )
@@ -170,6 +171,13 @@ class ExecutionRepository:
             )
         ).first()
         return Outcome(*row) if row else None
+
+    async def have_ended(self, execution_ids: Sequence[UUID]) -> dict[UUID, bool]:
+        """Tell of each of some executions whether it has ended; ids of none are left out."""
+        query = select(WorkflowExecution.id, WorkflowExecution.status.in_(ENDED)).where(
+            WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id.in_(execution_ids)
+        )
+        return dict((await self._session.execute(query)).all()) if execution_ids else {}
 
     async def steps(self, execution_id: UUID) -> Sequence[ExecutionStep]:
         """Return the journal: what counts now, of whatever epoch."""

@@ -81,8 +81,7 @@ class RestartService:
         return row
 
     async def _restart(self, row: WorkflowExecution) -> ExecutionRestarted:
-        version = await self._workflows.by_id(row.version_id)
-        assert version is not None, "versions are never deleted"
+        version = await self._workflows.of_execution(row)
         row.relayed_at = None
         await self._executions.restart_run(row.id, version, row.concurrency_key)
         await notifications.notify(self._session, notifications.OUTBOX)

@@ -70,9 +70,18 @@ class StepInput(BaseModel):
     left_out: list[str]
 
 
+class ItemView(BaseModel):
+    """One item of a map, by its place in ``over``, that has begun. ``cancelled`` is one that came to no end of its own:
+    cut off, or the map failed meanwhile."""
+
+    index: int
+    status: Literal["running", "success", "failed", "cancelled"]
+
+
 class StepView(BaseModel):
     """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
-    ``input`` is there where it was asked for and the step began; never of a step in a map's body."""
+    ``input`` is there where it was asked for and the step began; never of a step in a map's body. ``items`` are those
+    of a map; null for any other step."""
 
     id: str
     type: str
@@ -87,6 +96,7 @@ class StepView(BaseModel):
     usage: list[Usage] = []
     cost_usd: float | None = 0.0
     approval_id: UUID | None = None
+    items: list[ItemView] | None = None
 
 
 class UsageTotal(BaseModel):

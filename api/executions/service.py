@@ -106,8 +106,7 @@ class ExecutionService:
         execution = await self._executions.get(execution_id)
         if execution is None:
             raise not_found("execution", execution_id)
-        version = await self._workflows.by_id(execution.version_id)
-        assert version is not None, "versions are never deleted"
+        version = await self._workflows.of_execution(execution)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
         run_id = await AdoptedRunRepository(self._session, self._organization_id).run_id_of(execution_id)
         journal = await self._executions.steps(execution_id)

@@ -7,7 +7,16 @@ from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Leas
 from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
-from api.models.workflow import Agent, Artifact, PreparedInput, Release, ReleaseArtifact, WebhookRoute, WorkflowVersion
+from api.models.workflow import (
+    Agent,
+    Artifact,
+    PreparedInput,
+    Release,
+    ReleaseArtifact,
+    VersionPin,
+    WebhookRoute,
+    WorkflowVersion,
+)
 
 __all__ = [
     "AdoptedRun",
@@ -38,6 +47,7 @@ __all__ = [
     "UserIdentity",
     "UserSession",
     "Variable",
+    "VersionPin",
     "WebhookRoute",
     "WorkflowExecution",
     "WorkflowVersion",

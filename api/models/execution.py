@@ -23,8 +23,9 @@ class WorkflowExecution(Base):
     """One run of a workflow.
 
     ``version_id`` is the version that was current at acceptance until the first lease pins the one that runs;
-    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
-    first unhandled failure, while other units may still be at work: they start nothing more.
+    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. Where a call pinned a
+    version it is that one from the start, and ``pinned_dag_id`` is the DAG it runs on; null for the workflow's own.
+    ``halted`` is set by the first unhandled failure, while other units may still be at work: they start nothing more.
     ``answer`` is the first ``respond``. ``environment`` names the variables that it reads, ``secret_vars`` those of
     them that it may not. ``trigger_type`` and ``error_code`` are parts of ``trigger`` and ``error`` to search by: json
     that holds ``\\u0000`` cannot be looked into. While ``watched_until`` is ahead, somebody hears of every step.
@@ -86,6 +87,12 @@ class WorkflowExecution(Base):
             "parent_execution_id",
             postgresql_where=text("parent_execution_id IS NOT NULL"),
         ),
+        Index(
+            "ix_workflow_executions_pinned",
+            "organization_id",
+            "pinned_dag_id",
+            postgresql_where=text("pinned_dag_id IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -124,6 +131,7 @@ class WorkflowExecution(Base):
     caller: Mapped[str | None]
     error_handling: Mapped[OptionalJson]
     watched_until: Mapped[Timestamp | None]
+    pinned_dag_id: Mapped[str | None]
 
     @property
     def awaits_restart(self) -> bool:

@@ -53,6 +53,29 @@ class WorkflowVersion(Base):
     created_at: Mapped[CreatedAt]
 
 
+class VersionPin(Base):
+    """Which version of another workflow the calls of a version mean that name one; never changed.
+
+    ``version_id`` is of the calling workflow. ``reference`` is what the call names, as JSON: a number or a label.
+    """
+
+    __tablename__ = "version_pins"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "version_id"], ["workflow_versions.organization_id", "workflow_versions.id"]
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "pinned_version_id"], ["workflow_versions.organization_id", "workflow_versions.id"]
+        ),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    version_id: Mapped[UUID] = mapped_column(primary_key=True)
+    workflow_id: Mapped[TextKey]
+    reference: Mapped[TextKey]
+    pinned_version_id: Mapped[UUID]
+
+
 class Artifact(Base):
     """The bytes of a plan or a DAG file, by their sha256."""
 

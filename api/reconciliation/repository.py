@@ -70,7 +70,7 @@ def _executions() -> Found:
         select(
             WorkflowExecution.organization_id,
             WorkflowExecution.id,
-            WorkflowVersion.dag_id,
+            func.coalesce(WorkflowExecution.pinned_dag_id, WorkflowVersion.dag_id),
             run_id,
             WorkflowExecution.status,
             WorkflowExecution.completed_at,

@@ -24,6 +24,7 @@ from api.relay.repository import Entry, Limits, OutboxRepository, take_entries
 from api.relay.restarting import Restarting, RunNotOverError
 from api.settings import Settings
 from api.workflows.plans import PlanCache
+from compiler.pins import pinned_number
 
 log = logging.getLogger(__name__)
 
@@ -161,12 +162,19 @@ class Relay:
         if is_started:
             self._missing.pop(entry.agent_id, None)
             return None
+        return await self._not_loaded(entry)
+
+    async def _not_loaded(self, entry: Entry) -> _Trouble:
+        """Return the trouble of an entry whose DAG Airflow has not loaded, and have it loaded."""
         self._loaded.pop(entry.dag_id, None)
-        outage = self._missing.setdefault(entry.agent_id, Outage(LONGEST_DELAY_SECONDS))
-        outage.begin_or_go_on(entry.tried_seconds)
         if entry.attempts % ATTEMPTS_BEFORE_PUSH == 0:
             await self._airflow.push(entry.dag_id)
         message = f"Airflow has not loaded the newest version of {entry.dag_id}"
+        if pinned_number(entry.dag_id) is not None:
+            # The workflow's own DAG may well be there: nobody else is held back.
+            return _Trouble(message, self._settings.relay_missing_dag_seconds)
+        outage = self._missing.setdefault(entry.agent_id, Outage(LONGEST_DELAY_SECONDS))
+        outage.begin_or_go_on(entry.tried_seconds)
         return _Trouble(message, self._settings.relay_missing_dag_seconds, outage=outage)
 
     def _failed(self, entry: Entry, error: AirflowAwayError | AirflowRefusedError) -> _Trouble:
@@ -211,9 +219,11 @@ class Relay:
         return Acceptance(session, organization_id, self._settings, self._plans).ending()
 
     async def _is_loaded(self, entry: Entry) -> bool:
-        """Tell whether Airflow's DAG is the newest version: a run never starts on an older graph than that."""
+        """Tell whether Airflow's DAG is the newest version, or the one it is pinned to: a run never starts on an older
+        graph than that."""
         async with self._database.transaction(entry.organization_id) as session:
-            number, digest = await OutboxRepository(session, entry.organization_id).newest_version(entry.agent_id)
+            outbox = OutboxRepository(session, entry.organization_id)
+            number, digest = await outbox.newest_version(entry.agent_id, pinned_number(entry.dag_id))
         if self._loaded.get(entry.dag_id) == number:
             return True
         tags = await self._airflow.dag_tags(entry.dag_id)

@@ -278,12 +278,17 @@ class OutboxRepository:
         )
         return await self._session.scalar(query) is not None
 
-    async def newest_version(self, agent_id: UUID) -> tuple[int, str]:
-        """Return number and plan digest of a workflow's newest version."""
+    async def newest_version(self, agent_id: UUID, number: int | None = None) -> tuple[int, str]:
+        """Return number and plan digest of a workflow's newest version, or of the one of this number."""
+        pinned = [] if number is None else [WorkflowVersion.number == number]
         row = (
             await self._session.execute(
                 select(WorkflowVersion.number, WorkflowVersion.plan_digest)
-                .where(WorkflowVersion.organization_id == self._organization_id, WorkflowVersion.agent_id == agent_id)
+                .where(
+                    WorkflowVersion.organization_id == self._organization_id,
+                    WorkflowVersion.agent_id == agent_id,
+                    *pinned,
+                )
                 .order_by(WorkflowVersion.number.desc())
                 .limit(1)
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from api.adoption.service import adopt
 from api.auth import SettingsDep, authenticate_runtime
@@ -40,6 +40,7 @@ from operators.execution.records import (
     News,
     Settling,
 )
+from operators.execution.store import MOST_AWAITED
 
 router = APIRouter(
     prefix="/runtime/v1/executions/{execution_id}",
@@ -103,19 +104,21 @@ async def watch_execution(
     settings: SettingsDep,
     database: DatabaseDep,
     listener: ListenerDep,
-    awaited: UUID | None = None,
+    awaited: Annotated[list[UUID], Query(max_length=MOST_AWAITED)] = [],  # noqa: B006  FastAPI copies it
     wait: str = "20s",
 ) -> News:
-    """Answer when the execution ends or fails, or what a step of it waits for is there; else after ``wait``."""
+    """Answer when the execution ends or fails, or one thing that a step of it waits for is there; else after
+    ``wait``."""
     identifier = parse_execution_id(execution_id)
 
     async def look() -> News:
         async with database.system() as session:
             return await find_news(session, settings, identifier, awaited)
 
-    ids = [identifier] if awaited is None else [identifier, awaited]
     seconds = parse_wait(wait, settings.max_wait_seconds)
-    return await wait_for(listener, ids, look, seconds=seconds, enough=lambda news: news.halted or news.done)
+    return await wait_for(
+        listener, [identifier, *awaited], look, seconds=seconds, enough=lambda news: news.halted or news.done
+    )
 
 
 @router.put("/approvals/{step_id}")

@@ -133,12 +133,10 @@ class RuntimeService:
     async def _pin(self, plan_digest: str) -> PublishedVersion:
         """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""
         if self._row.plan_digest == plan_digest:
-            version = await self._workflows.by_id(self._row.version_id)
-            assert version is not None, "versions are never deleted"
-            return version
+            return await self._workflows.of_execution(self._row)
         if self._row.plan_digest is not None and not await self._journal.is_empty():
             raise Problem(409, "plan_mismatch", "The execution runs on another version of its workflow.")
-        version = await self._workflows.by_digest(self._row.agent_id, plan_digest)
+        version = await self._shown_by(plan_digest)
         if version is None:
             detail = f"No version of workflow {self._execution.workflow_id!r} has the plan {plan_digest[:12]!r}."
             raise Problem(409, "plan_mismatch", detail)
@@ -148,6 +146,13 @@ class RuntimeService:
         self._row.vars, self._row.secret_vars = snapshot.values, snapshot.secret
         self._row.plan_digest, self._row.version_id = version.plan_digest, version.version_id
         return version
+
+    async def _shown_by(self, plan_digest: str) -> PublishedVersion | None:
+        """Return the version of this plan; of an execution that is pinned to one, no other that is alike."""
+        if self._row.pinned_dag_id is None:
+            return await self._workflows.by_digest(self._row.agent_id, plan_digest)
+        pinned = await self._workflows.of_execution(self._row)
+        return pinned if pinned.plan_digest == plan_digest else None
 
     async def _begin(self) -> None:
         row = self._row

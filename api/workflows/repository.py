@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -10,12 +10,16 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.models import Agent, WebhookRoute, WorkflowVersion
+from api.models import Agent, WebhookRoute, WorkflowExecution, WorkflowVersion
+from compiler.pins import pinned_dag_id
 
 
 @dataclass(frozen=True)
 class PublishedVersion:
-    """A version of a workflow, as far as running it needs."""
+    """A version of a workflow, as far as running it needs.
+
+    ``dag_id`` is the DAG that its runs are of: where ``is_pinned``, its own, else the workflow's.
+    """
 
     organization_id: UUID
     agent_id: UUID
@@ -24,6 +28,11 @@ class PublishedVersion:
     number: int
     plan_digest: str
     dag_id: str
+    is_pinned: bool = False
+
+    def pinned(self) -> PublishedVersion:
+        """Return the version as calls run it that pin it."""
+        return replace(self, dag_id=pinned_dag_id(self.dag_id, self.number), is_pinned=True)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,28 @@ class WorkflowRepository:
         """Return a version."""
         return await self._first(_versions().where(WorkflowVersion.id == version_id))
 
+    async def pinned(self, version_id: UUID) -> PublishedVersion | None:
+        """Return a version as calls run it that pin it."""
+        version = await self.by_id(version_id)
+        return version.pinned() if version else None
+
+    async def of_number(self, agent_id: UUID, number: int) -> PublishedVersion | None:
+        """Return a workflow's version of this number."""
+        return await self._first(_versions().where(Agent.id == agent_id, WorkflowVersion.number == number))
+
+    async def of_execution(self, execution: WorkflowExecution) -> PublishedVersion:
+        """Return the version of one of the organisation's executions, with the DAG that runs it."""
+        version = await self.by_id(execution.version_id)
+        assert version is not None, "versions are never deleted"
+        return version.pinned() if execution.pinned_dag_id is not None else version
+
+    async def source(self, version_id: UUID) -> bytes:
+        """Return a version's JSON as it was sent."""
+        query = select(WorkflowVersion.source).where(
+            WorkflowVersion.organization_id == self._organization_id, WorkflowVersion.id == version_id
+        )
+        return (await self._session.execute(query)).scalar_one()
+
     async def by_digest(self, agent_id: UUID, plan_digest: str) -> PublishedVersion | None:
         """Return the newest version of a workflow that has this plan."""
         return await self._first(
@@ -105,10 +136,11 @@ class WorkflowRepository:
         ).first()
         return PublishedVersion(*row) if row else None
 
-    async def add_version(self, agent_id: UUID, number: int, version: NewVersion) -> None:
-        """Store a version."""
-        await self._session.execute(
-            insert(WorkflowVersion).values(
+    async def add_version(self, agent_id: UUID, number: int, version: NewVersion) -> UUID:
+        """Store a version; return its id."""
+        added = await self._session.execute(
+            insert(WorkflowVersion)
+            .values(
                 organization_id=self._organization_id,
                 agent_id=agent_id,
                 number=number,
@@ -118,7 +150,9 @@ class WorkflowRepository:
                 dag_digest=version.dag_digest,
                 dag_id=version.dag_id,
             )
+            .returning(WorkflowVersion.id)
         )
+        return added.scalar_one()
 
 
 class RouteRepository:

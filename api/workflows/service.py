@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Caller
 from api.events.repository import SubscriptionRepository
+from api.pins.service import PinService
 from api.problems import Problem
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
@@ -61,13 +62,15 @@ class WorkflowService:
         self._routes = RouteRepository(session, caller.organization_id)
         self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
+        self._pins = PinService(session, caller.organization_id)
         self._release_lock = ReleaseRepository(session)
         self._releases = ReleaseService(session)
 
     async def publish(self, source: bytes, compilation: Compilation, plan: Plan) -> Publication:
         """Publish a compiled workflow; one that equals the current version changes nothing.
 
-        :raises Problem: 409, where another workflow has one of its webhook routes.
+        :raises Problem: 409, where another workflow has one of its webhook routes; 422, where a call pins a version
+            that is not there.
         """
         await self._release_lock.lock()
         current = await self._workflows.current(plan.workflow_id)
@@ -75,11 +78,15 @@ class WorkflowService:
             release = str(await self._release_lock.latest())
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
         number = current.number + 1 if current else 1
+        pinned = await self._pins.resolve(plan)
         agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
-        await self._store(agent_id, number, source, compilation, plan)
+        version_id = await self._store(agent_id, number, source, compilation, plan)
+        await self._pins.note(version_id, pinned)
         await self._claim_routes(agent_id, plan)
         await self._subscriptions.replace(agent_id, _subscriptions(plan))
-        release = str(await self._releases.make(self._caller.organization_id, compilation.files))
+        # In the release before the caller's first run: what that calls is loaded by then.
+        files = await self._pins.files(pinned.values(), self._caller.organization, self._settings.isolation)
+        release = str(await self._releases.make(self._caller.organization_id, {**files, **compilation.files}))
         return Publication(self._answer(compilation, plan, number, release), is_new=True)
 
     async def _is_same(self, current: PublishedVersion, compilation: Compilation) -> bool:
@@ -89,7 +96,7 @@ class WorkflowService:
         digests = _digests(compilation)
         return await self._artifacts.released(digests) == digests
 
-    async def _store(self, agent_id: UUID, number: int, source: bytes, compilation: Compilation, plan: Plan) -> None:
+    async def _store(self, agent_id: UUID, number: int, source: bytes, compilation: Compilation, plan: Plan) -> UUID:
         digests = {name: await self._artifacts.add(content) for name, content in compilation.files.items()}
         version = NewVersion(
             label=plan.label,
@@ -98,7 +105,7 @@ class WorkflowService:
             dag_digest=digests[f"{plan.dag_id}.py"],
             dag_id=plan.dag_id,
         )
-        await self._workflows.add_version(agent_id, number, version)
+        return await self._workflows.add_version(agent_id, number, version)
 
     async def _claim_routes(self, agent_id: UUID, plan: Plan) -> None:
         await self._routes.clear(agent_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
@@ -121,10 +122,10 @@ class HttpStore:
         """End an execution; see ``ExecutionStore``."""
         return await self._post(execution_id, "finish", entry, ExecutionState, unit=entry.unit)
 
-    async def watch(self, execution_id: str, awaited: str | None) -> News:
+    async def watch(self, execution_id: str, awaited: Sequence[str]) -> News:
         """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``WATCH_SECONDS``."""
         path = f"{self._path(execution_id)}/watch?wait={WATCH_SECONDS}s"
-        path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
+        path += "".join(f"&awaited={_segment(each)}" for each in awaited)
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
 
     async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:

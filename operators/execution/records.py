@@ -88,11 +88,13 @@ class RunStart(Record):
     :param scheduled: Whether the clock is behind it: a schedule, or a backfill of one.
     :param due_at: The time it was made for; of a run nobody scheduled, when it was to start.
     :param input_id: The prepared input that its ``conf`` names.
+    :param dag_id: The DAG it is of.
     """
 
     scheduled: bool = False
     due_at: datetime
     input_id: Annotated[str, Field(max_length=100)] | None = None
+    dag_id: Annotated[str, Field(max_length=250)] | None = None
 
 
 class LeaseRequest(Record):
@@ -239,11 +241,13 @@ class AnswerReceipt(Record):
 class ChildRequest(Record):
     """Asks for an execution of another workflow, once for each ``key``: asked again, the same one is answered.
 
-    ``detached``: nobody waits for it, so it also outlives its parent.
+    ``version`` pins one by its number or its label; None stands for the newest. ``detached``: nobody waits for it, so
+    it also outlives its parent.
     """
 
     key: str
     workflow_id: str
+    version: str | int | None = None
     input: JsonValue = None
     detached: bool = False
 

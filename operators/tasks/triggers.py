@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,14 +21,15 @@ class StepTrigger(BaseTrigger):
     is harmless.
 
     :param execution_id: The execution.
-    :param awaited: Id of what the step waits for besides the execution's end, e.g. a child execution.
+    :param awaited: Ids of what the step waits for besides the execution's end, e.g. child executions; one is enough.
+        Triggers that Airflow has stored since before there could be several hold one id, or None.
     :param until: When to fire at the latest, in seconds since 1970; None for no limit.
     """
 
-    def __init__(self, execution_id: str, awaited: str | None = None, until: float | None = None) -> None:
+    def __init__(self, execution_id: str, awaited: Sequence[str] | None = None, until: float | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.execution_id = execution_id
-        self.awaited = awaited
+        self.awaited = [awaited] if isinstance(awaited, str) else list(awaited or ())
         self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -75,7 +76,11 @@ class ApprovalTrigger(StepTrigger):
     """
 
     def __init__(
-        self, execution_id: str, awaited: str | None = None, until: float | None = None, task_instance_id: str = ""
+        self,
+        execution_id: str,
+        awaited: Sequence[str] | None = None,
+        until: float | None = None,
+        task_instance_id: str = "",
     ) -> None:
         super().__init__(execution_id, awaited, until)
         self.task_instance_id = task_instance_id

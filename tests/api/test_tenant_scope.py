@@ -31,6 +31,7 @@ from api.invitations.repository import InvitationRepository
 from api.members.repository import MemberRepository
 from api.organizations.repository import OrganizationRepository
 from api.pauses.repository import PauseRepository
+from api.pins.repository import PinRepository
 from api.reconciliation.repository import ReconciliationRepository, find_of_runs
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
@@ -63,7 +64,8 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
         text("INSERT INTO agents (organization_id, id, workflow_id, name) VALUES (:org, :agent, 'same', :slug)"), values
     )
     version = NewVersion(slug, slug.encode(), "d" * 64, "e" * 64, f"{slug}__same")
-    await WorkflowRepository(session, organization_id).add_version(AGENT, 1, version)
+    version_id = await WorkflowRepository(session, organization_id).add_version(AGENT, 1, version)
+    await PinRepository(session, organization_id).add(version_id, "same", 1, version_id)
     await RouteRepository(session, organization_id).add(AGENT, "same", "POST", {"of": slug})
     artifacts = ArtifactRepository(session, organization_id)
     await artifacts.add(slug.encode())
@@ -156,6 +158,13 @@ async def test_reads_see_the_own_rows_only(control_plane: ControlPlane, ours: UU
         assert current.dag_id == "ours__same"
         for version in (await workflows.by_digest(AGENT, "d" * 64), await workflows.by_id(current.version_id)):
             assert version == current
+        assert await workflows.of_number(AGENT, 1) == current
+        assert await workflows.source(current.version_id) == b"ours"
+        pins = PinRepository(session, ours)
+        assert await pins.find("same", 1) == await pins.find("same", "ours") == current.version_id
+        assert await pins.pinned(current.version_id, "same", 1) == current.version_id
+        assert await pins.pinned_by(current.version_id) == {current.version_id}
+        assert [version.label for version in await pins.newest("same")] == ["ours"]
         assert [route.config for route in await RouteRepository(session, ours).at("same")] == [{"of": "ours"}]
         subscriptions = await SubscriptionRepository(session, ours).of_type("made")
         assert [subscription.filter for subscription in subscriptions] == ["ours"]
@@ -220,6 +229,17 @@ async def test_another_organisations_file_is_not_there(control_plane: ControlPla
         artifacts = ArtifactRepository(session, ours)
         assert await artifacts.content(theirs) is None
         assert await artifacts.released(["same.py"]) == {"same.py": hashlib.sha256(b"ours").hexdigest()}
+
+
+async def test_others_versions_are_not_there(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.system() as session:
+        statement = text("SELECT id FROM workflow_versions WHERE organization_id != :ours")
+        theirs = await session.scalar(statement, {"ours": ours})
+        pins = PinRepository(session, ours)
+        assert await pins.find("same", "theirs") is None
+        assert await pins.pinned(theirs, "same", 1) is None
+        assert await pins.pinned_by(theirs) == set()
+        assert await WorkflowRepository(session, ours).pinned(theirs) is None
 
 
 async def test_others_runs_and_inputs_are_not_there(control_plane: ControlPlane, ours: UUID) -> None:

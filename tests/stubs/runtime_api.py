@@ -102,7 +102,7 @@ class RuntimeApi:
 
     async def _watch(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
-            watch = self.store.watch(execution_id, request.query_params.get("awaited"))
+            watch = self.store.watch(execution_id, request.query_params.getlist("awaited"))
             try:
                 return await asyncio.wait_for(watch, WATCH_SECONDS)
             except TimeoutError:

@@ -77,12 +77,12 @@ def fill(value: Any, ids: dict[str, str]) -> Any:
 
 
 async def answer(control_plane: ControlPlane, route: str, ids: dict[str, str]) -> tuple[Any, ...]:
-    """Return what a caller hears, with the names in the places of the ids."""
+    """Return what a caller hears, without the ids."""
     method, path = route.split(" ")
     response = await control_plane.api.request(method, fill(path, ids), json=fill(BODIES.get(route), ids))
     body = response.text
-    for name, value in ids.items():
-        body = body.replace(value, name)
+    for value in ids.values():
+        body = body.replace(f"'{value}'", "<id>")
     headers = {
         name: value for name, value in response.headers.items() if name not in ("x-request-id", "content-length")
     }

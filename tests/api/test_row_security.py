@@ -29,6 +29,16 @@ OF_NOBODY = {
     "releases": "numbers of states of what Airflow loads; the files are in release_artifacts",
     VERSION_TABLE: "which migration was the last",
 }
+OF_PEOPLE = {
+    "users": "people, members of several organisations: a transaction sees those of its own",
+    "user_identities": "of people",
+    "user_sessions": "of people",
+    "refresh_tokens": "of people",
+    "password_resets": "of people",
+    "attempts": "tries to log in, counted before it is known who calls",
+    "signing_keys": "the installation's",
+}
+"""Tables that a transaction of an organisation cannot write, nor read but for its members."""
 DENIED, REFUSED, UNIQUE, FOREIGN = "42501", "42501", "23505", "23503"
 CURRENT = "((NULLIF(current_setting('agent_factory.organization_id'::text, true), ''::text))::uuid)"
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER, MAINTAIN"
@@ -78,14 +88,14 @@ class TestCatalogue:
             "SELECT relname, relrowsecurity AND relforcerowsecurity FROM pg_class"
             " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
         )
-        assert {name for name, is_protected in found if is_protected} == TENANTS.keys()
-        assert {name for name, is_protected in found if not is_protected} == OF_NOBODY.keys()
+        assert {name for name, is_protected in found if is_protected} == {*TENANTS, "users"}
+        assert {name for name, is_protected in found if not is_protected} == {*OF_NOBODY, *OF_PEOPLE} - {"users"}
 
     async def test_with_exactly_these_policies(self, control_plane: ControlPlane) -> None:
         found = await self.rows(
             control_plane,
             "SELECT tablename, policyname, permissive, CAST(roles AS text), cmd, qual, with_check FROM pg_policies"
-            " WHERE schemaname = 'public'",
+            " WHERE schemaname = 'public' AND tablename <> 'users'",
         )
         assert sorted(found) == sorted(
             policy
@@ -124,7 +134,8 @@ class TestCatalogue:
         found = await self.rows(
             control_plane,
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' AND conparentid = 0"
-            " AND connamespace = 'public'::regnamespace",
+            " AND connamespace = 'public'::regnamespace AND confrelid <> 'users'::regclass"
+            f" AND conrelid::regclass::text <> ALL('{{{','.join(OF_PEOPLE)}}}')",
         )
         assert len(found) > 20
         for name, definition in found:
@@ -223,6 +234,23 @@ class TestOrganization:
         async with control_plane.database.transaction(both[0]) as session:
             again = "INSERT INTO variables (organization_id, name, value) VALUES (:o, :name, '1')"
             assert await fails(session, again, o=both[0], **name) == UNIQUE
+
+    async def test_sees_its_members_only_and_changes_no_person(
+        self, control_plane: ControlPlane, both: tuple[UUID, UUID]
+    ) -> None:
+        stranger = uuid4()
+        async with control_plane.database.system() as session:
+            await session.execute(
+                text("INSERT INTO users (id, email, name) VALUES (:id, 's@x.test', 'S')"), {"id": stranger}
+            )
+        async with control_plane.database.transaction(both[0]) as session:
+            assert list(await session.scalars(text("SELECT email FROM users"))) == ["same@x.test"]
+            for table in OF_PEOPLE.keys() - {"users"}:
+                assert await fails(session, f"SELECT FROM {table}") == DENIED, table
+            for statement in ("UPDATE users SET name = 'x'", "DELETE FROM users", "INSERT INTO users DEFAULT VALUES"):
+                assert await fails(session, statement) == DENIED, statement
+        async with control_plane.database.without_organization() as session:
+            assert list(await session.scalars(text("SELECT email FROM users"))) == []
 
     async def test_makes_and_removes_no_organisation(
         self, control_plane: ControlPlane, both: tuple[UUID, UUID]

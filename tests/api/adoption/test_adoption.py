@@ -361,7 +361,7 @@ class TestGetRun:
         own = UUID((await granted(control_plane, request(digest)))["execution"]["id"])
         async with control_plane.database.system() as session:
             other = await OrganizationRepository(session).ensure("other")
-        control_plane.app.state.organization_id = other
+        control_plane.act_for(other)
         assert (await control_plane.api.get(f"/api/v1/executions/{own}")).status_code == 404
         path = f"/api/v1/workflows/{WORKFLOW_ID}/runs/{quote(RUN, safe='')}"
         assert (await control_plane.api.get(path)).status_code == 404

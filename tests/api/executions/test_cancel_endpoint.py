@@ -49,7 +49,7 @@ class TestCancelExecution:
             other = await session.scalar(
                 text("INSERT INTO organizations (slug, name) VALUES ('other', 'o') RETURNING id")
             )
-        control_plane.app.state.organization_id = other
+        control_plane.act_for(other)
         assert (await cancel(control_plane, execution_id)).status_code == 404
 
     async def test_pending(self, control_plane: ControlPlane) -> None:

@@ -72,7 +72,7 @@ class TestCompare:
     async def test_anothers_is_not_there_on_either_side(self, control_plane: ControlPlane) -> None:
         theirs = await run(control_plane, workflow(), hello("Hello Ann"))
         async with control_plane.database.system() as session:
-            control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
+            control_plane.act_for(await OrganizationRepository(session).ensure("other"))
         for pair in (f"{theirs}/compare/{theirs}", f"x/compare/{theirs}", f"{theirs}/compare/x"):
             assert (await control_plane.api.get(f"/api/v1/executions/{pair}")).status_code == 404
 

@@ -100,7 +100,7 @@ class TestGetExecution:
     async def test_other_organisation(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
         execution_id = await control_plane.execute()
-        control_plane.app.state.organization_id = uuid4()
+        control_plane.act_for(uuid4())
         assert (await control_plane.api.get(f"/api/v1/executions/{execution_id}")).status_code == 404
 
     async def test_pending_shows_every_step(self, control_plane: ControlPlane) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 
 from tests.api.conftest import connected
 from tests.api.control_plane import ControlPlane
@@ -21,12 +22,12 @@ EACH = 60
 
 
 @pytest.fixture
-async def filled(control_plane: ControlPlane, database_url: str) -> ControlPlane:
+async def filled(control_plane: ControlPlane, owner_url: URL) -> ControlPlane:
     """Sixty executions of each of two organisations."""
     await control_plane.publish()
 
     def put_in() -> None:
-        with connected(database_url) as cursor:
+        with connected(owner_url.set(drivername="postgresql").render_as_string(hide_password=False)) as cursor:
             copy_workflows(cursor, 1)
             fill(cursor, each=EACH, days=1)
 
@@ -156,16 +157,15 @@ class TestCursor:
         await self.refused(filled, cursor, status="success")
 
     async def test_of_another_organisation(self, filled: ControlPlane) -> None:
-        app = filled.app
         cursor = (await page(filled, limit=5))["next"]
-        ours = app.state.organization_id
+        ours = filled.organization_id
         async with filled.database.system() as session:
             query = text("SELECT id FROM organizations WHERE slug <> 'default'")
-            app.state.organization_id = await session.scalar(query)
+            filled.act_for(await session.scalar(query))
         theirs = await page(filled, limit=200)
         assert [each["execution_id"] for each in theirs["executions"]] == await ids_of(filled, ours=False)
         await self.refused(filled, cursor)
-        app.state.organization_id = ours
+        filled.act_for(ours)
 
     async def test_another_limit_goes_on(self, filled: ControlPlane) -> None:
         cursor = (await page(filled, limit=5))["next"]

@@ -96,7 +96,7 @@ class TestFollow:
     async def test_unknown_and_anothers(self, control_plane: ControlPlane) -> None:
         execution_id, _ = await begin(control_plane)
         async with control_plane.database.system() as session:
-            control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
+            control_plane.act_for(await OrganizationRepository(session).ensure("other"))
         for name in (execution_id, "01990000-0000-7000-8000-00000000000a", "x"):
             response = await control_plane.api.get(f"/api/v1/executions/{name}/events")
             assert (response.status_code, response.json()["code"]) == (404, "not_found")

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 
 from api.executions.listing.repository import ListingRepository, first_id
 from api.executions.listing.schemas import ExecutionFilter
@@ -30,12 +31,12 @@ def database_url(postgres: Any, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def filled(control_plane: ControlPlane, database_url: str) -> ControlPlane:
+async def filled(control_plane: ControlPlane, owner_url: URL) -> ControlPlane:
     """Ten organisations, 2,000 executions of each over a hundred days."""
     await control_plane.publish()
 
     def put_in() -> None:
-        with connected(database_url) as cursor:
+        with connected(owner_url.set(drivername="postgresql").render_as_string(hide_password=False)) as cursor:
             make_months(cursor, 5)
             copy_workflows(cursor, 9)
             fill(cursor, each=2_000, days=100, journal=False)
@@ -47,8 +48,8 @@ async def filled(control_plane: ControlPlane, database_url: str) -> ControlPlane
 async def plan(plane: ControlPlane, before: UUID | None = None, **asked: Any) -> str:
     """Return the plan of a page, as PostgreSQL makes it for the application: once, for all values. What never ran is
     left out."""
-    organization_id = plane.app.state.organization_id
-    async with plane.database.system() as session:
+    organization_id = plane.organization_id
+    async with plane.database.transaction(organization_id) as session:
         listing = ListingRepository(session, organization_id)
         workflow = asked.get("workflow_id")
         found = await listing.workflow(workflow, asked.get("version")) if workflow else None

@@ -105,7 +105,8 @@ class TestBoth:
         life = await Life.begin(control_plane)
         await life.fail()
         statement = "INSERT INTO organizations (slug, name) VALUES ('other', 'o') RETURNING id"
-        ((control_plane.app.state.organization_id,),) = await life.rows(statement)
+        ((other,),) = await life.rows(statement)
+        control_plane.act_for(other)
         assert (await life.post(what)).status_code == 404
 
     async def test_pending_or_running(self, control_plane: ControlPlane, what: str) -> None:

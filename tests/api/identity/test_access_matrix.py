@@ -33,8 +33,12 @@ BODIES: dict[str, Any] = {
 }
 """Bodies that pass the check of their shape; the other routes have none, or are not asked for another's things."""
 IN_ITS_BODY = {"POST /api/v1/workflows/execute", "POST /api/v1/auth/switch"}
-MAKES_ITS_OWN = {"POST /api/v1/workflows/{workflow_id}/publish", "PUT /api/v1/variables/{name}"}
-"""Routes whose ids are the caller's to choose."""
+MAKES_ITS_OWN = {
+    "POST /api/v1/workflows/{workflow_id}/publish",
+    "PUT /api/v1/variables/{name}",
+    "DELETE /api/v1/variables/{name}",
+}
+"""Routes whose ids are the caller's to choose, or are the caller's by then."""
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:

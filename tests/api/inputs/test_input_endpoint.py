@@ -48,5 +48,5 @@ async def test_unpublished(control_plane: ControlPlane) -> None:
 async def test_other_organisation(control_plane: ControlPlane) -> None:
     await control_plane.publish()
     async with control_plane.database.system() as session:
-        control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
+        control_plane.act_for(await OrganizationRepository(session).ensure("other"))
     assert (await control_plane.api.post(PATH, json=BODY)).status_code == 404

@@ -86,7 +86,7 @@ class TestSet:
     async def test_another_organisation_has_its_own(self, control_plane: ControlPlane) -> None:
         await put(control_plane, "region", "eu")
         async with control_plane.database.system() as session:
-            control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
+            control_plane.act_for(await OrganizationRepository(session).ensure("other"))
         assert (await control_plane.api.get(VARIABLES)).json() == {"variables": []}
         assert (await control_plane.api.get(f"{VARIABLES}/region")).status_code == 404
         assert (await control_plane.api.delete(f"{VARIABLES}/region")).status_code == 404

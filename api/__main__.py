@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 
 import uvicorn
@@ -11,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
 from api.database import Database
+from api.gateway.logs import configure
+from api.gateway.server import server_options
 from api.organizations.isolation import refuse_strangers
 from api.settings import Settings, SettingsError, load_settings
-
-GRACE_SECONDS = 5
 
 
 async def _check(settings: Settings) -> None:
@@ -34,23 +33,14 @@ async def _check(settings: Settings) -> None:
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load_settings()
+        configure(settings.log_format)
         asyncio.run(_check(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, **server_options(settings))
     return 0
 
 

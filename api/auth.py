@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
+from api.gateway.admission import counted
 from api.problems import Problem
 from api.settings import Settings
 
@@ -43,6 +44,12 @@ def _check(credentials: HTTPAuthorizationCredentials | None, expected: SecretStr
         raise Problem(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
 
 
+def identity_of(caller: Caller) -> str:
+    """Return whose requests are counted together for the rate limits."""
+    return f"operator:{caller.organization_id}"
+
+
+@counted(identity_of)
 def authenticate_caller(
     request: Request,
     settings: SettingsDep,

@@ -24,11 +24,16 @@ CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     410: "gone",
     413: "too_large",
+    414: "url_too_long",
     415: "unsupported_media_type",
     422: "invalid_request",
+    429: "rate_limited",
+    431: "headers_too_large",
+    503: "unavailable",
 }
 
 
@@ -52,10 +57,14 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.members = members
 
+    @property
+    def title(self) -> str:
+        """The standard's words for the status."""
+        return HTTPStatus(self.status).phrase
+
     def as_response(self) -> Response:
         """Return the answer."""
-        title = HTTPStatus(self.status).phrase
-        document = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        document = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
         return Response(
             orjson.dumps({**document, "code": self.code, **self.members}),
             self.status,

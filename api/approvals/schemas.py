@@ -15,7 +15,10 @@ from operators.execution.records import Decision, TimeoutPolicy
 class DecisionCreate(BaseModel):
     """Decides an approval. ``by`` is who decides: one of the assignees, where there are any."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"decision": "approve", "comment": "Within the budget.", "by": "ann"}]},
+    )
 
     decision: Decision
     comment: Annotated[str, Field(max_length=10_000)] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -28,7 +28,13 @@ from operators.execution.local import MANUAL_TRIGGER
 router = APIRouter(prefix="/api/v1", tags=["executions"], route_class=EdgeRoute)
 
 
-@router.post("/workflows/execute", status_code=202)
+_EXISTING: dict[int | str, dict[str, Any]] = {
+    200: {"model": ExecutionAccepted, "description": "An execution that was there before"}
+}
+_ENDED: dict[int | str, dict[str, Any]] = {200: {"model": ExecutionCancelled, "description": "It has ended"}}
+
+
+@router.post("/workflows/execute", status_code=202, responses=_EXISTING)
 async def execute_workflow(
     body: ExecutionCreate,
     request: Request,
@@ -52,7 +58,7 @@ async def execute_workflow(
     return accepted
 
 
-@router.post("/executions/{execution_id}/cancel", status_code=202)
+@router.post("/executions/{execution_id}/cancel", status_code=202, responses=_ENDED)
 async def cancel_execution(
     execution_id: str,
     response: Response,

@@ -14,6 +14,7 @@ from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
 from api.executions.reopening import Reopening
 from api.executions.repository import ENDED
+from api.metrics.recording import record_steps
 from api.organizations.repository import VariableRepository
 from api.problems import Problem, not_found
 from api.runtime.grants import grant_of
@@ -174,6 +175,7 @@ class RuntimeService:
             raise _stale(entry.unit)
         kept = [record for record in entry.steps if record.status in DECIDED or record.started_at is not None]
         await self._journal.write(self._row.epoch, kept, replace=True)
+        record_steps(self._session, self._row.id, self._row.epoch, self._row.life, kept)
         await self._answer(kept)
         if entry.halt and not self._row.halted:
             self._row.halted = True

@@ -59,7 +59,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
+    public = (
+        health,
+        metrics,
+        executions,
+        approvals,
+        dead_letters,
+        pauses,
+        events,
+        workflows,
+        inputs,
+        runs,
+        forms,
+        webhooks,
+    )
     for router in (*public, runtime, ended_runs, releases, upkeep):
         app.include_router(router)
     openapi.install(app)
@@ -90,7 +103,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await listener.start()
         stack.push_async_callback(listener.stop)
         if settings.relay:
-            task = app.state.relay = asyncio.create_task(Relay(settings, database, listener, airflow).run(), name="relay")
+            task = app.state.relay = asyncio.create_task(
+                Relay(settings, database, listener, airflow).run(), name="relay"
+            )
             stack.push_async_callback(_cancel, task)
         yield
 

@@ -11,15 +11,23 @@ from api.gateway.settings import GatewaySettings
 _ALWAYS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
 }
 _OF_JSON = "default-src 'none'; frame-ancestors 'none'"
 _OF_A_YEAR = "max-age=31536000"
-_PRIVATE = ("/api/v1/", "/runtime/v1/")
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_SENT = ("authorization", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id", "x-request-id")
+_SENT = (
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "last-event-id",
+    "x-request-id",
+)
 _READ = (
     "content-disposition", "deprecation", "etag", "link", "location", "ratelimit", "ratelimit-policy", "retry-after",
     "sunset", "x-request-id",
@@ -52,8 +60,6 @@ def _complete(headers: MutableHeaders, scope: Scope) -> None:
     headers.setdefault("content-security-policy", _OF_JSON)
     if getattr(scope["app"].state.settings, "public_url", "").startswith("https://"):
         headers["strict-transport-security"] = _OF_A_YEAR
-    if scope["path"].startswith(_PRIVATE):
-        headers.setdefault("cache-control", "no-store")
     for name, value in scope.get("state", {}).get("rate_fields", {}).items():
         headers[name] = value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from api.auth import SettingsDep
@@ -36,14 +36,13 @@ async def get_health() -> Health:
 
 
 @router.get("/ready", response_model_exclude_none=True)
-async def get_readiness(request: Request, response: Response, settings: SettingsDep, database: DatabaseDep) -> Readiness:
+async def get_readiness(request: Request, settings: SettingsDep, database: DatabaseDep) -> Readiness:
     """Answer 200 when the process can serve, else 503.
 
     Database, schema, listener, and the relay where it runs in this process, count; Airflow is only told of. The
     operator's token shows each check.
     """
     checks = await look_at(request.app.state, settings, database)
-    response.headers["cache-control"] = "no-store"
     details = checks if bears(request, settings.api_token) else None
     if all(check.ok for check in checks.values() if check.counts):
         return Readiness(checks=details)

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from fastapi import Request
 from sqlalchemy import text
 
 from api.gateway import deadline
+from api.gateway.admission import address_of
 from api.gateway.server import server_options
 from api.settings import Settings
 from tests.api.control_plane import ControlPlane
@@ -118,10 +120,6 @@ class TestEndpoint:
 
 class TestProxies:
     async def client_seen(self, control_plane: ControlPlane, settings: Settings, forwarded: str) -> str:
-        from fastapi import Request
-
-        from api.gateway.admission import address_of
-
         async def who(request: Request) -> str:
             return address_of(request)
 

@@ -28,8 +28,8 @@ class TestSecurity:
         assert headers["x-request-id"]
         assert "server" not in headers
 
-    @pytest.mark.parametrize(("path", "stored"), [("/api/v1/approvals", False), ("/runtime/v1/release", False)])
-    async def test_nothing_is_stored_on_the_way(self, control_plane: ControlPlane, path: str, stored: bool) -> None:
+    @pytest.mark.parametrize("path", ["/api/v1/approvals", "/runtime/v1/release", "/ready"])
+    async def test_nothing_is_stored_on_the_way(self, control_plane: ControlPlane, path: str) -> None:
         for client in (control_plane.public, control_plane.api, control_plane.runtime):
             assert (await client.get(path)).headers["cache-control"] == "no-store"
 

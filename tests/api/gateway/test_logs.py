@@ -84,7 +84,12 @@ async def test_the_request_id_is_in_every_line(control_plane: ControlPlane, log:
 
 async def test_nothing_of_a_caller(control_plane: ControlPlane, log: Log) -> None:
     await control_plane.publish()
-    headers = {"authorization": f"Bearer {MARKER}", "user-agent": MARKER, "x-request-id": f"{MARKER} ", "cookie": MARKER}
+    headers = {
+        "authorization": f"Bearer {MARKER}",
+        "user-agent": MARKER,
+        "x-request-id": f"{MARKER} ",
+        "cookie": MARKER,
+    }
     sent = [
         ("GET", f"/api/v1/executions/{MARKER}?token={MARKER}", None),
         ("GET", f"/{MARKER}?{MARKER}", None),
@@ -97,7 +102,11 @@ async def test_nothing_of_a_caller(control_plane: ControlPlane, log: Log) -> Non
     ]
     for client in (control_plane.public, control_plane.api, control_plane.runtime):
         for method, url, body in sent:
-            own = {name: value for name, value in headers.items() if name != "authorization" or client is control_plane.public}
+            own = {
+                name: value
+                for name, value in headers.items()
+                if name != "authorization" or client is control_plane.public
+            }
             await client.request(method, url, json=body, headers=own)
     assert len(log.requests) == 1 + 3 * len(sent)
     assert MARKER not in log.text.lower()

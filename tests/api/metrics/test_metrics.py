@@ -141,8 +141,11 @@ class TestRelay:
     async def test_database_away(self, control_plane: ControlPlane) -> None:
         await control_plane.database.close()
         state = control_plane.app.state
-        real, state.database = state.database, type(state.database)(
-            state.settings.model_copy(update={"database_url": "postgresql://u:p@127.0.0.1:9/none"})
+        real, state.database = (
+            state.database,
+            type(state.database)(
+                state.settings.model_copy(update={"database_url": "postgresql://u:p@127.0.0.1:9/none"})
+            ),
         )
         found = await samples(control_plane)
         assert found["relay_state_known"] == 0

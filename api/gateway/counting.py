@@ -136,8 +136,8 @@ class Counter:
     async def close(self) -> None:
         """Close the connections."""
         if self._redis is not None:
-            client: Any = self._redis.bridge.get_connection()
-            await client.aclose()
+            bridge: Any = self._redis.bridge
+            await bridge.get_connection().aclose()
 
 
 def _redis(url: str) -> RedisStorage:

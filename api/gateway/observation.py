@@ -28,7 +28,7 @@ _GONE = 499
 
 
 class ObservationMiddleware:
-    """Give each answer an ``X-Request-ID`` (the caller's if it is harmless, else a new one), and note what became of it.
+    """Give each answer an ``X-Request-ID`` (the caller's if it is harmless, else a new one), and note its fate.
 
     An exception that nobody knew is answered here with 500 and logged without what it says; Starlette's own handler,
     further out, would have the server log all of it.

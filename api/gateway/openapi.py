@@ -76,8 +76,8 @@ def _add_problems(path: str, method: str, responses: dict[str, Any], operation: 
     for status in sorted(set(_statuses(path, method, operation))):
         declared = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
         declared.setdefault("content", {})["application/problem+json"] = {"schema": _REFERENCE}
-    for status, response in responses.items():
-        if status.startswith("2"):
+    for name, response in responses.items():
+        if name.startswith("2"):
             response.setdefault("headers", {})["X-Request-ID"] = {"schema": {"type": "string"}}
     if "429" in responses:
         responses["429"]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "In seconds."}}

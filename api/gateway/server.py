@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -15,8 +15,10 @@ GRACE_SECONDS = 5
 
 def server_options(settings: GatewaySettings) -> dict[str, Any]:
     """Return the options of ``uvicorn.run``."""
+    bounds = {"most_bytes": settings.max_header_bytes + settings.max_url_bytes, "seconds": settings.header_seconds}
+    protocol = type("SetProtocol", (BoundedProtocol,), bounds)
     return {
-        "http": _bounded_protocol(settings.max_header_bytes + settings.max_url_bytes, settings.header_seconds),
+        "http": protocol,
         "limit_concurrency": settings.max_connections,
         # Of anybody else X-Forwarded-For is no more than a claim.
         "proxy_headers": bool(settings.trusted_proxies),
@@ -29,60 +31,66 @@ def server_options(settings: GatewaySettings) -> dict[str, Any]:
     }
 
 
-def _bounded_protocol(most_bytes: int, seconds: float) -> type[HttpToolsProtocol]:
-    """Return a protocol that gives a request's head so much room and time."""
+class BoundedProtocol(HttpToolsProtocol):
+    """Gives a request's head so much room and time."""
 
-    class BoundedProtocol(HttpToolsProtocol):
-        _head_timer: asyncio.TimerHandle | None = None
-        _head_bytes: int | None = 0
-        """Bytes of the head so far; None while a body or an answer is awaited."""
+    most_bytes: ClassVar[int]
+    seconds: ClassVar[float]
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
+    _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes: int | None = 0
+    """Bytes of the head so far; None while a body or an answer is awaited."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Measure what has come of a head."""
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > self.most_bytes and not self.transport.is_closing():
+            self._refuse(Problem(431, "headers_too_large", "The head of the request is too large."))
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the next head of the connection."""
+        super().on_message_begin()
+        if self._head_bytes is None:
             self._await_head()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
+    def on_headers_complete(self) -> None:
+        """Wait no more: a body has bounds of its own."""
+        self._stop_timer()
+        self._head_bytes = None
+        super().on_headers_complete()
 
-        def data_received(self, data: bytes) -> None:
-            if self._head_bytes is not None:
-                self._head_bytes += len(data)
-            super().data_received(data)
-            if self._head_bytes is not None and self._head_bytes > most_bytes and not self.transport.is_closing():
-                self._refuse(Problem(431, "headers_too_large", "The head of the request is too large."))
+    def _await_head(self) -> None:
+        self._stop_timer()
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(self.seconds, self._head_is_late)
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            if self._head_bytes is None:
-                self._await_head()
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-        def on_headers_complete(self) -> None:
-            self._stop_timer()
-            self._head_bytes = None
-            super().on_headers_complete()
+    def _head_is_late(self) -> None:
+        if not self.transport.is_closing():
+            detail = f"The head of a request must come within {self.seconds:g} s."
+            self._refuse(Problem(408, "request_timeout", detail))
 
-        def _await_head(self) -> None:
-            self._stop_timer()
-            self._head_bytes = 0
-            self._head_timer = self.loop.call_later(seconds, self._head_is_late)
-
-        def _stop_timer(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
-
-        def _head_is_late(self) -> None:
-            if not self.transport.is_closing():
-                self._refuse(Problem(408, "request_timeout", f"The head of a request must come within {seconds:g} s."))
-
-        def _refuse(self, problem: Problem) -> None:
-            body = bytes(problem.as_response().body)
-            head = (
-                f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: application/problem+json\r\n"
-                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
-            self.transport.close()
-
-    return BoundedProtocol
+    def _refuse(self, problem: Problem) -> None:
+        body = bytes(problem.as_response().body)
+        head = (
+            f"HTTP/1.1 {problem.status} {problem.title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -20,7 +20,7 @@ class Backlog:
 # The outbox holds what is not done yet: it is small unless something is wrong, and then this is what tells.
 _BACKLOG = text("""
     SELECT count(*) FILTER (WHERE NOT dead AND kind <> 'stop'),
-           coalesce(extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE NOT dead AND kind <> 'stop')), 0),
+           extract(epoch FROM clock_timestamp() - min(created_at) FILTER (WHERE NOT dead AND kind <> 'stop')),
            count(*) FILTER (WHERE dead)
     FROM outbox
 """)
@@ -29,4 +29,4 @@ _BACKLOG = text("""
 async def read_backlog(session: AsyncSession) -> Backlog:
     """Return how much waits for Airflow."""
     waiting, oldest, dead = (await session.execute(_BACKLOG)).one()
-    return Backlog(int(waiting), max(float(oldest), 0.0), int(dead))
+    return Backlog(int(waiting), max(float(oldest or 0), 0.0), int(dead))

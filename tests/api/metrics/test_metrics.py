@@ -110,11 +110,15 @@ class TestExecutions:
         from api.metrics.recording import record_end
 
         before = await samples(control_plane)
-        with pytest.raises(RuntimeError):
+
+        async def fail_after_an_end() -> None:
             async with control_plane.database.transaction() as session:
                 await session.execute(text("SELECT 1"))
                 record_end(session, "success")
                 raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await fail_after_an_end()
         assert "workflow_executions_total" not in await grown(control_plane, before)
         async with control_plane.database.transaction() as session:
             await session.execute(text("SELECT 1"))

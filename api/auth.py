@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.gateway.admission import counted
 from api.identity.callers import Authenticator, Caller, unauthorized
 from api.identity.permissions import PERMISSIONS
 from api.problems import Problem
@@ -49,6 +50,14 @@ def get_settings(request: Request) -> Settings:
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 
 
+def identity_of(caller: Caller) -> str:
+    """Return whose requests are counted together for the rate limits: a person's, by whatever login or key."""
+    if caller.user_id is None:
+        return f"operator:{caller.organization_id}"
+    return f"user:{caller.organization_id}:{caller.user_id}"
+
+
+@counted(identity_of)
 async def authenticate_caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_api_bearer)]
 ) -> Caller:

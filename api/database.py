@@ -45,6 +45,8 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_recycle=1800,
+            # Errors are logged: not with what callers sent.
+            hide_parameters=True,
             # One plan a statement, pruned when it runs: left to itself PostgreSQL plans anew for each call where a
             # table has many partitions, which takes longer than the statement.
             connect_args={"server_settings": {"plan_cache_mode": "force_generic_plan"}},

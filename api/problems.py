@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -24,12 +24,21 @@ CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     410: "gone",
     413: "too_large",
+    414: "url_too_long",
     415: "unsupported_media_type",
     422: "invalid_request",
+    429: "rate_limited",
+    431: "headers_too_large",
+    503: "unavailable",
 }
+
+
+_NOT_A_TEXT = "22021"
+"""PostgreSQL's SQLSTATE for what its encoding does not have."""
 
 
 class Problem(Exception):
@@ -52,10 +61,14 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.members = members
 
+    @property
+    def title(self) -> str:
+        """The standard's words for the status."""
+        return HTTPStatus(self.status).phrase
+
     def as_response(self) -> Response:
         """Return the answer."""
-        title = HTTPStatus(self.status).phrase
-        document = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        document = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
         return Response(
             orjson.dumps({**document, "code": self.code, **self.members}),
             self.status,
@@ -99,6 +112,13 @@ async def _on_database_trouble(request: Request, error: Exception) -> Response:
     return Problem(503, "database_unavailable", detail, headers={"retry-after": "1"}).as_response()
 
 
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    """Answer for text that no database can hold; every other error is our own."""
+    if getattr(getattr(error, "orig", None), "sqlstate", None) != _NOT_A_TEXT:
+        raise error
+    return Problem(400, "invalid_text", "Text must not hold the character U+0000.").as_response()
+
+
 async def _on_any_other(request: Request, error: Exception) -> Response:
     # Starlette logs the traceback; the caller learns nothing of our insides.
     return Problem(500, "internal_error", "The server could not answer; the reason is in its log.").as_response()
@@ -111,4 +131,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     for unreachable in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
         app.add_exception_handler(unreachable, _on_database_trouble)
+    app.add_exception_handler(DBAPIError, _on_database_error)
     app.add_exception_handler(Exception, _on_any_other)

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from api.gateway.settings import GatewaySettings
 from compiler.planning import Isolation
 
 PREFIX = "AGENT_FACTORY_"
@@ -75,7 +76,7 @@ class MigrationSettings(DatabaseSettings):
         return make_url(self.database_owner_url or self.database_url).set(drivername="postgresql+psycopg2")
 
 
-class Settings(DatabaseSettings):
+class Settings(DatabaseSettings, GatewaySettings):
     """Settings of the API and the relay. Durations are in seconds, sizes in bytes.
 
     :param api_url: The address under which callers reach the API; webhook URLs begin with it.

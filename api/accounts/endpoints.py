@@ -8,10 +8,11 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request
 
 from api.accounts.schemas import ForgottenPassword, PasswordChange, PasswordReset
 from api.accounts.service import AccountService
-from api.accounts.throttling import LINKS_OF_ACCOUNT, LINKS_OF_ADDRESS, Throttle, address_of
+from api.accounts.throttling import LINKS_OF_ACCOUNT, LINKS_OF_ADDRESS, Throttle
 from api.auth import SettingsDep, UserDep, permit
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
+from api.gateway.admission import address_of
 from api.mail.dependency import MailerDep
 
 router = APIRouter(prefix="/api/v1/auth/password", tags=["identity"], route_class=EdgeRoute)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from dataclasses import dataclass
-
-from fastapi import Request
 
 from api.accounts.repository import AttemptRepository
 from api.database import Database
@@ -65,16 +62,3 @@ class Throttle:
 
 def _name(limit: Limit, subject: str) -> str:
     return hashlib.sha256(f"{limit.kind}\n{subject}".encode()).hexdigest()
-
-
-def address_of(request: Request) -> str:
-    """Return who calls, as far as the network tells: an IPv4 address, or an IPv6 network of 64 bits, since one person
-    has all of its addresses. Behind a proxy, uvicorn's ``FORWARDED_ALLOW_IPS`` says whose word to take."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

@@ -18,7 +18,10 @@ class DecisionCreate(BaseModel):
     Without it the caller's address, or "api" for the operator.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"decision": "approve", "comment": "Within the budget.", "by": "ann"}]},
+    )
 
     decision: Decision
     comment: Annotated[str, Field(max_length=10_000)] | None = None

@@ -14,11 +14,18 @@ from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1", tags=["events"], route_class=EdgeRoute)
 
+_EXAMPLE = {
+    "specversion": "1.0",
+    "type": "order.created",
+    "source": "/shop",
+    "id": "order-1",
+    "data": {"order": 1},
+}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            STRUCTURED: {"schema": {"type": "object"}},
+            STRUCTURED: {"schema": {"type": "object"}, "example": _EXAMPLE},
             BATCH: {"schema": {"type": "array", "items": {"type": "object"}}},
             "application/json": {"schema": {}},
         },

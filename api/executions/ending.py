@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.executions.repository import ENDED, ExecutionRepository, Origin
+from api.metrics.recording import record_end
 from api.models import WorkflowExecution
 from api.problems import Problem
 from api.runtime.grants import grant_of
@@ -71,6 +72,7 @@ class Ending:
         row.status, row.output, row.error = status, output, error
         row.error_code = error["code"] if error else None
         row.completed_at = await self._executions.now()
+        record_end(self._session, status)
         await notifications.notify(self._session, notifications.EXECUTIONS, str(row.id))
         is_to_stop = status == "cancelled" and has_run
         if is_to_stop:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -37,7 +37,13 @@ from operators.execution.local import MANUAL_TRIGGER
 router = APIRouter(prefix="/api/v1", tags=["executions"], route_class=EdgeRoute)
 
 
-@router.post("/workflows/execute", status_code=202, dependencies=[permit("execution:run")])
+_EXISTING: dict[int | str, dict[str, Any]] = {
+    200: {"model": ExecutionAccepted, "description": "An execution that was there before"}
+}
+_ENDED: dict[int | str, dict[str, Any]] = {200: {"model": ExecutionCancelled, "description": "It has ended"}}
+
+
+@router.post("/workflows/execute", status_code=202, responses=_EXISTING, dependencies=[permit("execution:run")])
 async def execute_workflow(
     body: ExecutionCreate,
     request: Request,
@@ -71,7 +77,12 @@ async def get_executions(
     return await list_executions(session, caller.organization_id, settings, asked)
 
 
-@router.post("/executions/{execution_id}/cancel", status_code=202, dependencies=[permit("execution:cancel")])
+@router.post(
+    "/executions/{execution_id}/cancel",
+    status_code=202,
+    responses=_ENDED,
+    dependencies=[permit("execution:cancel")],
+)
 async def cancel_execution(
     execution_id: str,
     response: Response,
@@ -155,10 +166,19 @@ async def compare_execution(
     return await asyncio.to_thread(compare_executions, left, right)
 
 
+_EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["step", "execution"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _STREAM: dict[int | str, dict[str, object]] = {
     200: {
         "description": "Events `step` and `execution`, until the execution has ended.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "The execution has ended, and `Last-Event-ID` is of its end: there is no more to tell."},
 }

@@ -15,7 +15,10 @@ from operators.execution.records import ExecutionStatus, StepError, StepStatus, 
 class ExecutionCreate(BaseModel):
     """Starts a workflow. ``environment`` is that of the variables it reads."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"workflow_id": "greet", "input": {"name": "Ann"}}]},
+    )
 
     workflow_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
     input: JsonValue = Field(default_factory=dict)

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request
 
-from api.accounts.throttling import address_of
 from api.auth import CallerDep, SettingsDep, permit
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
+from api.gateway.admission import address_of
 from api.invitations.schemas import InvitationAccept, InvitationCreate, InvitationList, InvitationView
 from api.invitations.service import InvitationService, accept_invitation, limit_mails
 from api.mail.dependency import MailerDep

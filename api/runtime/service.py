@@ -15,6 +15,7 @@ from api.executions.ending import Ending
 from api.executions.live.watching import notify_watchers
 from api.executions.reopening import Reopening
 from api.executions.repository import ENDED, trigger_type
+from api.metrics.recording import record_steps
 from api.problems import Problem, not_found
 from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
@@ -183,6 +184,7 @@ class RuntimeService:
             raise _stale(entry.unit)
         kept = [record for record in entry.steps if record.status in DECIDED or record.started_at is not None]
         await self._journal.write(self._row.epoch, kept, replace=True)
+        record_steps(self._session, self._row.id, self._row.epoch, self._row.life, kept)
         await self._answer(kept)
         await notify_watchers(self._session, self._row)
         if entry.halt and not self._row.halted:

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.accounts.throttling import address_of
 from api.auth import CallerDep, UserDep, permit
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
+from api.gateway.admission import address_of
 from api.sessions.schemas import (
     AccessToken,
     CallerView,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 
 from api.auth import CallerDep, SettingsDep, permit
@@ -12,10 +14,29 @@ from api.workflows.service import WorkflowService, compile_source
 
 router = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], route_class=EdgeRoute)
 
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+_EXAMPLE = {
+    "id": "greet",
+    "name": "Greeter",
+    "version": "1.0",
+    "trigger": {"type": "manual"},
+    "tasks": [{"id": "hello", "type": "transform", "config": {"set": {"text": "Hello {{ input.name }}"}}}],
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
+    }
+}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {200: {"model": Published, "description": "It is published already"}}
 
 
-@router.post("/{workflow_id}/publish", status_code=201, openapi_extra=_BODY, dependencies=[permit("workflow:publish")])
+@router.post(
+    "/{workflow_id}/publish",
+    status_code=201,
+    responses=_UNCHANGED,
+    openapi_extra=_BODY,
+    dependencies=[permit("workflow:publish")],
+)
 async def publish_workflow(
     workflow_id: str,
     request: Request,

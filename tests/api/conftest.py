@@ -120,6 +120,7 @@ def settings(database_url: str) -> Settings:
         runtime_token="runtime-token",
         airflow_url="http://127.0.0.1:9",
         relay=False,
+        rate_limits="off",
         database_pool_size=5,
         openai_api_key=None,
         openai_base_url=None,

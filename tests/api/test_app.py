@@ -69,29 +69,7 @@ class TestRequestId:
         assert response.headers["x-request-id"] not in (value, "")
 
 
-class TestHealth:
-    async def test_health(self, control_plane: ControlPlane) -> None:
-        assert (await control_plane.public.get("/health")).json() == {"status": "ok"}
-
-    async def test_ready(self, control_plane: ControlPlane) -> None:
-        assert (await control_plane.public.get("/ready")).status_code == 200
-
-    @pytest.fixture
-    def database_url(self, fresh_database_url: str) -> str:
-        return fresh_database_url
-
-    @pytest.mark.parametrize(
-        "statement",
-        ["UPDATE agent_factory_migrations SET version_num = '0000'", "DROP TABLE agent_factory_migrations"],
-    )
-    async def test_not_migrated(self, control_plane: ControlPlane, owner_url: URL, statement: str) -> None:
-        engine = create_engine(owner_url)
-        with engine.begin() as connection:
-            connection.execute(text(statement))
-        engine.dispose()
-        response = await control_plane.public.get("/ready")
-        assert (response.status_code, response.json()["code"]) == (503, "not_migrated")
-
+class TestDocument:
     async def test_openapi(self, control_plane: ControlPlane) -> None:
         paths = (await control_plane.public.get("/openapi.json")).json()["paths"]
         assert "/api/v1/workflows/{workflow_id}/publish" in paths

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.platform
 
 METHODS = ("get", "post", "put", "patch", "delete")
 NOBODY = "01990000-0000-7000-8000-0000000000ff"
-OTHER_DOORS = ("/health", "/ready", "/webhook/", "/runtime/v1/", "/.well-known/jwks.json")
+OTHER_DOORS = ("/health", "/ready", "/metrics", "/webhook/", "/runtime/v1/", "/.well-known/jwks.json")
 
 BODIES: dict[str, Any] = {
     "POST /api/v1/workflows/execute": {"workflow_id": "theirs", "input": {}},

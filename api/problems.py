@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
@@ -30,6 +30,10 @@ CODES = {
     415: "unsupported_media_type",
     422: "invalid_request",
 }
+
+DATABASE_IN_TROUBLE = ("25006", "53", "57", "58")
+"""Beginnings of PostgreSQL's codes for what is no fault of a statement: it may only be read, it has no resources left
+(a full disk among them), an operator stopped it, the system failed it."""
 
 
 class Problem(Exception):
@@ -99,6 +103,13 @@ async def _on_database_trouble(request: Request, error: Exception) -> Response:
     return Problem(503, "database_unavailable", detail, headers={"retry-after": "1"}).as_response()
 
 
+async def _on_database_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DBAPIError)
+    if str(getattr(error.orig, "sqlstate", "")).startswith(DATABASE_IN_TROUBLE):
+        return await _on_database_trouble(request, error)
+    raise error  # a defect of ours: Starlette logs it and answers as for any other
+
+
 async def _on_any_other(request: Request, error: Exception) -> Response:
     # Starlette logs the traceback; the caller learns nothing of our insides.
     return Problem(500, "internal_error", "The server could not answer; the reason is in its log.").as_response()
@@ -111,4 +122,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     for unreachable in (OperationalError, InterfaceError, PoolTimeoutError, ConnectionError):
         app.add_exception_handler(unreachable, _on_database_trouble)
+    app.add_exception_handler(DBAPIError, _on_database_error)
     app.add_exception_handler(Exception, _on_any_other)

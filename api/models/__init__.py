@@ -5,6 +5,7 @@ from api.models.base import Base
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
+from api.models.upkeep import UpkeepRun
 from api.models.workflow import Agent, Artifact, PreparedInput, Release, ReleaseArtifact, WebhookRoute, WorkflowVersion
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ReceivedEvent",
     "Release",
     "ReleaseArtifact",
+    "UpkeepRun",
     "Variable",
     "WebhookRoute",
     "WorkflowExecution",

@@ -26,10 +26,9 @@ async def find_news(session: AsyncSession, settings: Settings, execution_id: UUI
     executions = ExecutionRepository(session, organization_id)
     outcome = await executions.outcome(execution_id)
     halted = outcome is None or outcome.ended or outcome.halted
-    if awaited is None:
-        return News(halted=halted)
-    other = await executions.outcome(awaited)
-    if other is not None:
-        return News(halted=halted, done=other.ended)
-    approvals = ApprovalService(session, organization_id, settings)
-    return News(halted=halted, done=await approvals.is_decided(awaited))
+    done = False
+    if awaited is not None:
+        other = await executions.outcome(awaited)
+        approvals = ApprovalService(session, organization_id, settings)
+        done = other.ended if other is not None else await approvals.is_decided(awaited)
+    return News(halted=halted, done=done, now=await executions.now())

@@ -121,6 +121,7 @@ class LeaseGrant(Record):
     being cancelled: start nothing, decide what is left, settle. ``cancelled`` means that it is being cancelled: running
     steps are cut off too. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
     ``since`` is when it was last, and the workflow's time-out counts from there; None stands for its acceptance.
+    ``now`` is the store's time, by which the runner judges and writes down times; None stands for the runner's own.
     """
 
     token: int
@@ -129,6 +130,7 @@ class LeaseGrant(Record):
     epoch: int
     life: int = 0
     since: datetime | None = None
+    now: datetime | None = None
     execution: ExecutionInfo
     input: JsonValue = None
     trigger: JsonValue = None
@@ -167,10 +169,11 @@ class Journaling(Record):
 
 class News(Record):
     """What a waiting step hears: the execution ended or failed elsewhere (``halted``), or what it waits for is there
-    (``done``). Neither: nothing happened for a while; ask again."""
+    (``done``). Neither: nothing happened for a while; ask again. ``now`` is the store's time."""
 
     halted: bool = False
     done: bool = False
+    now: datetime | None = None
 
 
 class Settling(Record):

@@ -14,6 +14,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 if TYPE_CHECKING:
     from operators.execution.records import News
 
+SEGMENT_TRIGGER = "operators.tasks.in_triggerer.SegmentTrigger"
+"""Runs a segment; named only, for its module is heavy and DAG files import this one."""
 AWAY_SECONDS = 2.0
 """How long to wait where the control plane does not answer."""
 

@@ -227,7 +227,7 @@ class TestBackfilledAgain:
 
         run = session.fill("none")
         failed = execution_of(platform, session.dag_id, run["dag_run_id"])
-        assert (failed["status"], failed["version"]) == ("failed", 1)
+        assert (failed["status"], failed["version"]) == ("failed", 1), (failed, models.prompts("past-again"))
         assert session.ended(run) == "failed"
         assert failed["steps"][1]["attempts"] == 1
 

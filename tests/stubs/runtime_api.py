@@ -35,16 +35,18 @@ WATCH_SECONDS = 0.5
 
 class RuntimeApi:
     """The application; ``failures`` are statuses to answer the next calls with, ``calls`` what was asked, ``ahead`` is
-    by how much its clock is ahead of this machine's."""
+    by how much its clock is ahead of this machine's, ``artifacts`` are files by digest."""
 
     def __init__(self, store: InMemoryStore) -> None:
         self.store = store
         self.failures: list[int] = []
         self.ahead = timedelta()
+        self.artifacts: dict[str, bytes] = {}
         self.calls: list[tuple[str, Any]] = []
         execution = "/runtime/v1/executions/{execution_id}"
         self.app = Starlette(
             routes=[
+                Route("/runtime/v1/artifacts", self._files, methods=["POST"]),
                 Route(f"{execution}/lease", self._route(LeaseRequest, store.lease), methods=["POST"]),
                 Route(f"{execution}/heartbeat", self._route(Settling, self._heartbeat), methods=["POST"]),
                 Route(f"{execution}/steps", self._route(Journaling, store.journal), methods=["POST"]),
@@ -89,6 +91,10 @@ class RuntimeApi:
             return await self._answer(request, body, call)
 
         return endpoint
+
+    async def _files(self, request: Request) -> Response:
+        contents = [self.artifacts[digest] for digest in json.loads(await request.body())["sha256"]]
+        return Response(b"".join(len(content).to_bytes(4, "big") + content for content in contents))
 
     async def _credential(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:

@@ -16,6 +16,7 @@ from api.platform.postgres import Cluster
 from operators.settings import (
     AIRFLOW_RETENTION_DAYS,
     EGRESS_ALLOW,
+    PRELOAD,
     SEGMENTS_IN_TRIGGERER,
     SettingsError,
     egress_policy,
@@ -29,16 +30,6 @@ DAGS = Path(__file__).parents[2] / "dags"
 """Our own upkeep DAGs."""
 MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 """Environment variable of the control plane -> the provider whose key it holds."""
-LOCAL_SETTINGS = '''"""LocalExecutor forks workers off the scheduler: what that imported, no task need import."""
-import os
-import sys
-
-if "scheduler" in sys.argv:
-    from operators.ai.providers import load_sdk
-
-    for provider in filter(None, os.environ.get("AGENT_FACTORY_PRELOAD", "").split(",")):
-        load_sdk(provider)
-'''
 
 
 def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Celery | None = None) -> dict[str, str]:
@@ -143,17 +134,16 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         SEGMENTS_IN_TRIGGERER: base.get(SEGMENTS_IN_TRIGGERER, ""),
         EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
-        "AGENT_FACTORY_PRELOAD": ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
+        PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
     }
 
 
 def prepare(home: Home, credentials: Credentials) -> None:
-    """Make Airflow's folders, its password file and its local settings."""
+    """Make Airflow's folders and its password file."""
     folder = home.path / "airflow"
-    for name in ("dags", "plugins", "bundles", "config"):
+    for name in ("dags", "plugins", "bundles"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     write_private(folder / "passwords.json", orjson.dumps({USER: credentials.airflow_password}))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -50,6 +52,12 @@ for longer is the runner's to wait for."""
 AWAY = frozenset({502, 503, 504})
 
 
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the certificates that clients of the control plane trust; reading them takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class HttpStore:
     """Implements ``ExecutionStore`` over HTTP. Use it as an asynchronous context manager, in one event loop.
 
@@ -67,6 +75,7 @@ class HttpStore:
             transport=transport,
             # Proxies of the environment are for the outside world; the control plane is ours.
             trust_env=False,
+            verify=tls_context(),
         )
         self._ids: dict[str, str] = {}
 

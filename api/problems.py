@@ -36,6 +36,10 @@ CODES = {
     503: "unavailable",
 }
 
+DATABASE_IN_TROUBLE = ("25006", "53", "57", "58")
+"""Beginnings of PostgreSQL's codes for what is no fault of a statement: it may only be read, it has no resources left
+(a full disk among them), an operator stopped it, the system failed it."""
+
 
 _NOT_A_TEXT = "22021"
 """PostgreSQL's SQLSTATE for what its encoding does not have."""
@@ -113,8 +117,12 @@ async def _on_database_trouble(request: Request, error: Exception) -> Response:
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
-    """Answer for text that no database can hold; every other error is our own."""
-    if getattr(getattr(error, "orig", None), "sqlstate", None) != _NOT_A_TEXT:
+    """Answer where the database cannot serve now, and for text that it cannot hold; every other error is our own."""
+    assert isinstance(error, DBAPIError)
+    state = str(getattr(error.orig, "sqlstate", ""))
+    if state.startswith(DATABASE_IN_TROUBLE):
+        return await _on_database_trouble(request, error)
+    if state != _NOT_A_TEXT:
         raise error
     return Problem(400, "invalid_text", "Text must not hold the character U+0000.").as_response()
 

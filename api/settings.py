@@ -13,6 +13,8 @@ from api.gateway.settings import GatewaySettings
 from compiler.planning import Isolation
 
 PREFIX = "AGENT_FACTORY_"
+LONGEST_LEASE_SECONDS = 60.0
+"""A lease that would hold for longer is from before the database's clock was set back."""
 
 
 class SettingsError(Exception):
@@ -123,7 +125,7 @@ class Settings(DatabaseSettings, GatewaySettings):
     isolation: Isolation = "process"
 
     database_pool_size: Annotated[int, Field(ge=1)] = 20
-    lease_ttl_seconds: Annotated[float, Field(gt=0)] = 10.0
+    lease_ttl_seconds: Annotated[float, Field(gt=0, le=LONGEST_LEASE_SECONDS)] = 10.0
     lease_heartbeat_seconds: Annotated[float, Field(gt=0)] = 3.0
     webhook_max_bytes: Annotated[int, Field(ge=1)] = 1_000_000
     api_max_bytes: Annotated[int, Field(ge=1)] = 4_000_000

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import click
 
-from api.platform import client
+from api.platform import client, disk
 from api.platform.errors import PlatformError
 from api.platform.home import OWNER_EMAIL, Home, HomeLock
 
@@ -79,6 +79,8 @@ def status_command() -> None:
     for key, child in state.get("children", {}).items():
         restarts = f", restarted {child['restarts']} times" if child["restarts"] else ""
         click.echo(f"  {key}: process {child['pid']}{restarts}")
+    if trouble := disk.trouble(home.path):
+        click.echo(f"  Note: {trouble}")
     _introduce(home)
     sys.exit(0 if status == "ready" else 1)
 

@@ -193,8 +193,7 @@ class ExecutionRepository:
         query = select(Lease.running).where(
             Lease.organization_id == self._organization_id,
             Lease.execution_id == execution_id,
-            Lease.owner.is_not(None),
-            Lease.expires_at > func.clock_timestamp(),
+            Lease.is_live(),
         )
         return {step_id for steps in await self._session.scalars(query) for step_id in steps}
 
@@ -283,8 +282,7 @@ class ExecutionRepository:
         query = select(Lease.unit).where(
             Lease.organization_id == self._organization_id,
             Lease.execution_id == execution_id,
-            Lease.owner.is_not(None),
-            Lease.expires_at > func.clock_timestamp(),
+            Lease.is_live(),
         )
         return await self._session.scalar(query.limit(1)) is not None
 

@@ -7,6 +7,7 @@ from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Leas
 from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
+from api.models.upkeep import UpkeepRun
 from api.models.workflow import (
     Agent,
     Artifact,
@@ -43,6 +44,7 @@ __all__ = [
     "SigningKey",
     "Team",
     "TeamMember",
+    "UpkeepRun",
     "User",
     "UserIdentity",
     "UserSession",

@@ -5,12 +5,26 @@ Executions and journal are partitioned by month, by the time in the execution's 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Identity, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    and_,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.models.base import Base, CreatedAt, JsonColumn, NewId, OptionalJson, OrganizationKey, TextKey, Timestamp
+from api.settings import LONGEST_LEASE_SECONDS
 
 EXECUTION_KEY = ["workflow_executions.organization_id", "workflow_executions.id"]
 
@@ -196,6 +210,16 @@ class Lease(Base):
     token: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[Timestamp]
     running: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+
+    @classmethod
+    def is_live(cls) -> ColumnElement[bool]:
+        """Tell whether somebody holds it, by the database's clock: the only one that all runners share.
+
+        Where that clock was set back a lease may seem to hold for hours. No lease may: such a one counts as expired.
+        """
+        now = func.clock_timestamp()
+        longest = now + timedelta(seconds=LONGEST_LEASE_SECONDS)
+        return and_(cls.owner.is_not(None), cls.expires_at > now, cls.expires_at <= longest)
 
 
 class OutboxEntry(Base):

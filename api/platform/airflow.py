@@ -13,7 +13,15 @@ from api.platform.celery import Celery, celery
 from api.platform.errors import PlatformError
 from api.platform.home import Credentials, Home, write_private
 from api.platform.postgres import Cluster
-from operators.settings import AIRFLOW_RETENTION_DAYS, EGRESS_ALLOW, PRELOAD, SettingsError, egress_policy
+from operators.settings import (
+    AIRFLOW_RETENTION_DAYS,
+    EGRESS_ALLOW,
+    PRELOAD,
+    SEGMENTS_IN_TRIGGERER,
+    SettingsError,
+    egress_policy,
+    segments_in_triggerer,
+)
 
 USER = "admin"
 BUNDLE = "agent_factory"
@@ -86,6 +94,10 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         # No more tasks are queued than run at once, so a queued one starts at once, or its worker died with it.
         ("scheduler", "task_queued_timeout"): "60",
         ("scheduler", "task_queued_timeout_check_interval"): "20",
+        # A task that starts while the API server does not answer yet, or any more, tries for a minute. At the default
+        # (about 20 s) the first run of a fresh platform failed where the scheduler was up sooner than the API server.
+        ("workers", "execution_api_retries"): "15",
+        ("workers", "execution_api_retry_wait_max"): "6",
         ("logging", "base_log_folder"): str(home.logs / "tasks"),
         ("logging", "dag_processor_child_process_log_directory"): str(home.logs / "dag_processor"),
         ("usage_data_collection", "enabled"): "False",
@@ -100,11 +112,12 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
 
     Nothing of the caller's Airflow and no model key: those reach a step through the control plane only.
 
-    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read: every ``http_request`` would fail. Or the
-        settings of Celery cannot be used.
+    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read: every ``http_request`` would fail. Or another
+        setting, Celery's for one, cannot be used.
     """
     try:
         egress_policy(base)
+        segments_in_triggerer(base)
     except SettingsError as error:
         raise PlatformError(f"{error}.") from None
     kept = {
@@ -118,6 +131,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
+        SEGMENTS_IN_TRIGGERER: base.get(SEGMENTS_IN_TRIGGERER, ""),
         EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
         PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),

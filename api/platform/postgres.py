@@ -23,6 +23,7 @@ import psycopg2
 from psycopg2 import sql
 
 from api.platform.errors import PlatformError
+from api.platform.home import write_private
 
 SUPERUSER = "agent_factory"
 APP_ROLE = "agent_factory_app"
@@ -103,6 +104,9 @@ class Cluster:
         """
         if (self.data / "PG_VERSION").exists():
             return False
+        # Under another name until it is whole: initdb may be killed, or the disk be full.
+        unfinished = self.base / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
         for folder in (self.base, self.socket_folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._give(folder)
@@ -111,12 +115,13 @@ class Cluster:
             password_file.flush()
             self._give(Path(password_file.name))
             result = self._run(
-                "initdb", "-D", str(self.data), "-U", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8",
+                "initdb", "-D", str(unfinished), "-U", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8",
                 "--locale=C.UTF-8", "--no-instructions", f"--pwfile={password_file.name}",
             )  # fmt: skip
         if result.returncode:
-            shutil.rmtree(self.data, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise PlatformError(f"PostgreSQL's initdb failed: {last_line(result.stderr)}")
+        unfinished.rename(self.data)
         return True
 
     def wait_ready(self, alive: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
@@ -252,7 +257,7 @@ def _base_folder(home: Path, account: Account | None) -> Path:
     base = Path(tempfile.mkdtemp(prefix="agent-factory-", dir="/var/tmp"))
     if account:
         base.chmod(0o711)
-    note.write_text(str(base))
+    write_private(note, str(base).encode())
     return base
 
 

@@ -46,9 +46,7 @@ _EXTEND = (
 )
 _EXTEND_AND_SHOW = _EXTEND.values(running=bindparam("of_running", type_=Lease.running.type))
 _ACTIVE_UNITS = (
-    select(Lease.unit)
-    .where(*_OF_LEASES, Lease.unit != bindparam("of_unit"), Lease.owner.is_not(None), Lease.expires_at > _now())
-    .order_by(Lease.unit)
+    select(Lease.unit).where(*_OF_LEASES, Lease.unit != bindparam("of_unit"), Lease.is_live()).order_by(Lease.unit)
 )
 _STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
 _STEP_VALUES = [
@@ -128,7 +126,7 @@ class LeaseRepository:
         statement = statement.on_conflict_do_update(
             index_elements=["organization_id", "execution_id", "unit"],
             set_={"owner": owner, "token": Lease.token + 1, "expires_at": expires_at, "running": []},
-            where=Lease.owner.is_(None) | (Lease.owner == owner) | (Lease.expires_at <= _now()),
+            where=(Lease.owner == owner) | ~Lease.is_live(),
         )
         return (await self._session.execute(statement.returning(Lease.token))).scalar()
 

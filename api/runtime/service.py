@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
@@ -96,7 +97,8 @@ class RuntimeService:
             retry_after = await self._leases.seconds_left(request.unit)
             detail = f"Another runner holds the lease of unit {request.unit!r}."
             raise Problem(409, "lease_held", detail, retry_after=retry_after)
-        return grant_of(self._row, version, await self._journal.records(), self._settings, token=token)
+        records, now = await self._journal.records(), await self._now()
+        return grant_of(self._row, version, records, self._settings, token=token, now=now)
 
     def _ended(self) -> Problem:
         detail = f"The execution has ended: {self._row.status}."
@@ -158,11 +160,15 @@ class RuntimeService:
     async def _begin(self) -> None:
         row = self._row
         row.status = "running"
-        row.started_at = await self._session.scalar(func.clock_timestamp())
+        row.started_at = await self._now()
         await notify_watchers(self._session, row)
         if row.relayed_at is None:
             # Begun without a relay, it takes up its place all the same.
             row.relayed_at = row.started_at
+
+    async def _now(self) -> datetime:
+        now: datetime = (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        return now
 
     async def heartbeat(self, entry: Settling) -> ExecutionState:
         """Extend a lease.

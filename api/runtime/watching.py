@@ -29,9 +29,9 @@ async def find_news(session: AsyncSession, settings: Settings, execution_id: UUI
     halted = outcome is None or outcome.ended or outcome.halted
     has_ended = await executions.have_ended(awaited)
     if any(has_ended.values()):
-        return News(halted=halted, done=True)
+        return News(halted=halted, done=True, now=await executions.now())
     approvals = ApprovalService(session, organization_id, settings)
     for each in awaited:
         if each not in has_ended and await approvals.is_decided(each):
-            return News(halted=halted, done=True)
-    return News(halted=halted)
+            return News(halted=halted, done=True, now=await executions.now())
+    return News(halted=halted, now=await executions.now())

@@ -45,7 +45,7 @@ from operators.settings import RuntimeSettings
 Answer = TypeVar("Answer", bound=Record)
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
-WATCH_SECONDS = 20
+WATCH_SECONDS = 20.0
 """How long one watch is held open; shorter than the time-out, and than what proxies allow."""
 QUICK_RETRIES = (0.05, 0.2)
 """Waits before the second and third try, in seconds. They bridge a dropped connection; a control plane that is away
@@ -122,9 +122,9 @@ class HttpStore:
         """End an execution; see ``ExecutionStore``."""
         return await self._post(execution_id, "finish", entry, ExecutionState, unit=entry.unit)
 
-    async def watch(self, execution_id: str, awaited: Sequence[str]) -> News:
-        """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``WATCH_SECONDS``."""
-        path = f"{self._path(execution_id)}/watch?wait={WATCH_SECONDS}s"
+    async def watch(self, execution_id: str, awaited: Sequence[str], seconds: float = WATCH_SECONDS) -> News:
+        """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``seconds``."""
+        path = f"{self._path(execution_id)}/watch?wait={seconds:.3f}s"
         path += "".join(f"&awaited={_segment(each)}" for each in awaited)
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
 

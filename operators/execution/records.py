@@ -124,6 +124,7 @@ class LeaseGrant(Record):
     steps are cut off too. ``secret_vars`` names variables that expressions may not read; their values are not
     here. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
     ``since`` is when it was last, and the workflow's time-out counts from there; None stands for its acceptance.
+    ``now`` is the store's time, by which the runner judges and writes down times; None stands for the runner's own.
     """
 
     token: int
@@ -132,6 +133,7 @@ class LeaseGrant(Record):
     epoch: int
     life: int = 0
     since: datetime | None = None
+    now: datetime | None = None
     execution: ExecutionInfo
     input: JsonValue = None
     trigger: JsonValue = None
@@ -171,10 +173,11 @@ class Journaling(Record):
 
 class News(Record):
     """What a waiting step hears: the execution ended or failed elsewhere (``halted``), or what it waits for is there
-    (``done``). Neither: nothing happened for a while; ask again."""
+    (``done``). Neither: nothing happened for a while; ask again. ``now`` is the store's time."""
 
     halted: bool = False
     done: bool = False
+    now: datetime | None = None
 
 
 class Settling(Record):

@@ -37,6 +37,7 @@ OF_PEOPLE = {
     "password_resets": "of people",
     "attempts": "tries to log in, counted before it is known who calls",
     "signing_keys": "the installation's",
+    "upkeep_runs": "the installation's",
 }
 """Tables that a transaction of an organisation cannot write, nor read but for its members."""
 DENIED, REFUSED, UNIQUE, FOREIGN = "42501", "42501", "23505", "23503"

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from api.upkeep.clock import trusted_now
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, BusyError, PartitionRepository, locked_tables, vacuum
 from api.upkeep.partitions.service import patiently
@@ -24,12 +25,11 @@ MOST_BATCHES = 2000
 async def keep_retention(tools: Tools, now: datetime | None = None) -> Counts:
     """Remove what is older than the settings allow.
 
-    :param now: Instead of the database's time.
+    :param now: Instead of the time of :func:`trusted_now`.
     """
     async with tools.database.system() as session:
-        repository = PartitionRepository(session)
-        now = now or await repository.now()
-        months = await repository.months(EXECUTIONS)
+        now = now or await trusted_now(session, "retention")
+        months = await PartitionRepository(session).months(EXECUTIONS)
     before = now - timedelta(days=tools.settings.retention_days)
     counts = {"months_dropped": 0, "months_kept": 0, "postponed": 0, "executions": 0}
     for month in sorted(month for month in months if month.after().start <= before):

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.platform
 
 TABLES = ("workflow_executions", "execution_steps", "leases", "outbox")
 
+LATER_TABLES = {"upkeep_runs"}
+
 
 @pytest.fixture
 def connection(owner_url: URL) -> Iterator[Connection]:
@@ -38,7 +40,7 @@ def rows(connection: Connection) -> dict[str, list[Any]]:
 
 
 def shape(connection: Connection) -> list[Any]:
-    """Return constraints and indexes of what is not a partition."""
+    """Return constraints and indexes of what is not a partition, nor of a later migration."""
     constraints = connection.execute(
         text(
             "SELECT CAST(conrelid AS regclass)::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
@@ -50,7 +52,7 @@ def shape(connection: Connection) -> list[Any]:
             "SELECT tablename, indexname, replace(indexdef, ' ONLY ', ' ') FROM pg_indexes WHERE schemaname = 'public'"
         )
     )
-    return sorted(tuple(row) for row in (*constraints, *indexes))
+    return sorted(tuple(row) for row in (*constraints, *indexes) if row[0] not in LATER_TABLES)
 
 
 async def test_both_ways_with_rows(

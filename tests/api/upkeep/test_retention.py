@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from api.upkeep.clock import trusted_now
 from api.upkeep.partitions import service
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, PartitionRepository
@@ -176,6 +177,40 @@ class TestRows:
         for name, statement in statements.items():
             used = {key: value for key, value in values.items() if f":{key}" in statement}
             await session.execute(text(statement), used | {"since": since[name]})  # type: ignore[attr-defined]
+
+
+class TestClock:
+    @pytest.mark.parametrize(
+        ("before", "trusted"),
+        [
+            (None, timedelta()),
+            (timedelta(hours=-6), timedelta()),
+            (timedelta(days=-300), timedelta(days=-298)),
+            (timedelta(days=300), timedelta()),
+        ],
+        ids=["first run", "as always", "leapt ahead, or was off", "set back"],
+    )
+    async def test_two_days_a_run(self, tools: Tools, before: timedelta | None, trusted: timedelta) -> None:
+        async with tools.database.system() as session:
+            now = await PartitionRepository(session).now()
+            if before is not None:
+                statement = text("INSERT INTO upkeep_runs VALUES ('retention', :at), ('other', '2001-01-01')")
+                await session.execute(statement, {"at": now + before})
+            found = await trusted_now(session, "retention")
+            assert timedelta() <= found - (now + trusted) < timedelta(minutes=1)
+            again = await trusted_now(session, "retention")
+            assert timedelta() <= again - now < timedelta(minutes=1), "the second run believes what the first saw"
+
+    async def test_a_leap_removes_nothing(self, control_plane: ControlPlane, tools: Tools, executed_at: Age) -> None:
+        """A clock that is a year ahead for some hours: as for the job, what it finds is a year older than it was."""
+        await keep_retention(tools)
+        ended = datetime.now(UTC) - timedelta(days=400)
+        execution_id = await executed_at(ended, ended)
+        async with tools.database.system() as session:
+            await session.execute(text("UPDATE upkeep_runs SET began_at = began_at - interval '365 d'"))
+        assert (await keep_retention(tools))["executions"] == 0
+        assert await where(control_plane, execution_id) != NOWHERE
+        assert (await keep_retention(tools))["executions"] == 1
 
 
 class TestEndpoint:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -180,6 +181,18 @@ class TestWaiting:
         world.publish(self.plan(3600))
         events = [event async for event in StepTrigger("run-1", until=time.time() + 0.2).run()]
         assert [event.payload for event in events] == [None]
+
+    async def test_the_moment_is_that_of_the_control_planes_clock(self, world: World) -> None:
+        world.publish(self.plan(3600))
+        world.api.ahead = timedelta(hours=1)
+        due = StepTrigger("run-1", until=time.time() + 3599)
+        assert [event.payload async for event in due.run()] == [None]
+        asked = len(world.api.calls)
+        world.api.ahead = -timedelta(hours=1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.2):
+                [event async for event in StepTrigger("run-1", until=time.time()).run()]
+        assert len(world.api.calls) - asked <= 5, "each watch is held open, not asked again and again"
 
     async def test_the_trigger_fires_when_the_execution_fails(self, world: World) -> None:
         world.publish(self.plan(3600))

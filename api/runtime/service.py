@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
@@ -167,7 +167,8 @@ class RuntimeService:
             row.relayed_at = row.started_at
 
     async def _now(self) -> datetime:
-        now: datetime = (await self._session.execute(select(func.clock_timestamp()))).scalar_one()
+        now: datetime | None = await self._session.scalar(func.clock_timestamp())
+        assert now is not None
         return now
 
     async def heartbeat(self, entry: Settling) -> ExecutionState:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from api.problems import Problem
 from api.relay.airflow import AirflowAwayError, AirflowRefusedError
 from api.settings import Settings
-from api.upkeep.clock import trusted_now
+from api.upkeep.repository import trusted_now
 from api.upkeep.tools import Counts, Tools
 from operators.settings import FREQUENT_DAGS
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from api.upkeep.clock import trusted_now
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, BusyError, PartitionRepository, locked_tables, vacuum
 from api.upkeep.partitions.service import patiently
+from api.upkeep.repository import trusted_now
 from api.upkeep.retention.repository import Aged, aged_rows, remove_aged
 from api.upkeep.tools import Counts, Tools
 

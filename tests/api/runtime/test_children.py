@@ -138,10 +138,10 @@ class TestWatch:
         path = f"/runtime/v1/executions/{parent}/watch"
         awaited = {"awaited": [*children, str(uuid4())]}
         nothing = await control_plane.runtime.get(path, params=awaited | {"wait": "0s"})
-        assert nothing.json() == {"halted": False, "done": False}
+        assert nothing.json() == {"halted": False, "done": False, "now": ANY}
         watch = asyncio.create_task(control_plane.runtime.get(path, params=awaited | {"wait": "20s"}))
         assert (await control_plane.api.post(f"/api/v1/executions/{children[1]}/cancel")).is_success
-        assert (await watch).json() == {"halted": False, "done": True}
+        assert (await watch).json() == {"halted": False, "done": True, "now": ANY}
         too_many = await control_plane.runtime.get(path, params={"awaited": [str(uuid4())] * 101})
         assert too_many.status_code == 422
 

@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from api.upkeep.clock import trusted_now
 from api.upkeep.partitions import service
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, PartitionRepository
 from api.upkeep.partitions.service import make_partitions
+from api.upkeep.repository import trusted_now
 from api.upkeep.retention import service as retention
 from api.upkeep.retention.service import keep_retention
 from api.upkeep.tools import Tools

@@ -1,4 +1,4 @@
-"""The time by which jobs judge what is old enough to be removed for ever."""
+"""SQL of the jobs' own runs: the time by which they judge what is old enough to be removed for ever."""
 
 from __future__ import annotations
 

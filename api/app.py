@@ -12,6 +12,8 @@ from fastapi import FastAPI
 
 from api import problems
 from api.adoption.endpoints import router as runs
+from api.agents.endpoints import router as agents
+from api.agents.version_endpoints import router as versions
 from api.approvals.endpoints import router as approvals
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
@@ -31,6 +33,8 @@ from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.runtime.endpoints import router as runtime
 from api.settings import Settings
+from api.trials.endpoints import router as trials
+from api.trials.slots import TrialSlots
 from api.upkeep.endpoints import router as upkeep
 from api.webhooks.endpoints import router as webhooks
 from api.workflows.endpoints import router as workflows
@@ -45,7 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
-    for router in (*public, runtime, ended_runs, releases, upkeep):
+    designer = (agents, versions, trials)
+    for router in (*public, *designer, runtime, ended_runs, releases, upkeep):
         app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
     return app
@@ -64,6 +69,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with database.transaction() as session:
             await refuse_strangers(session, settings)
             app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+        app.state.trials = TrialSlots(settings.trials_per_organization)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)
         listener = app.state.listener = Listener(settings.async_url)

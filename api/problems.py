@@ -26,9 +26,12 @@ CODES = {
     405: "method_not_allowed",
     409: "conflict",
     410: "gone",
+    412: "precondition_failed",
     413: "too_large",
     415: "unsupported_media_type",
     422: "invalid_request",
+    428: "precondition_required",
+    429: "too_many_requests",
 }
 
 
@@ -67,6 +70,12 @@ class Problem(Exception):
 def not_found(what: str, name: object) -> Problem:
     """Return the problem of a thing that is not there, or not the caller's."""
     return Problem(404, "not_found", f"There is no {what} {str(name)!r}.")
+
+
+def archived(workflow_id: str) -> Problem:
+    """Return the problem of an archived workflow that somebody wants to start, to run again or to publish."""
+    detail = f"Workflow {workflow_id!r} is archived, so nothing starts or publishes it; unarchive its agent first."
+    return Problem(409, "workflow_archived", detail, workflow_id=workflow_id)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

@@ -57,7 +57,7 @@ async def _current(organization: str, workflow_id: str, session: Transaction) ->
     current = (
         await WorkflowRepository(session, organization_id).current(workflow_id) if organization_id is not None else None
     )
-    if current is None:
+    if current is None or current.archived:
         raise not_found("published workflow", f"{organization}/{workflow_id}")
     return current
 

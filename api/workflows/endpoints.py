@@ -7,12 +7,19 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 from api.auth import CallerDep, SettingsDep
 from api.database import Transaction
 from api.edge import EdgeRoute
+from api.workflows.preview import Validation, validate_source
 from api.workflows.schemas import Published
 from api.workflows.service import WorkflowService, compile_source
 
 router = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], route_class=EdgeRoute)
 
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+@router.post("/validate", openapi_extra=_BODY)
+async def validate_workflow(request: Request, caller: CallerDep, settings: SettingsDep) -> Validation:
+    """Say whether a workflow could be published, and everything that is wrong with it. Nothing is kept."""
+    return await validate_source(await request.body(), caller.organization, settings.isolation)
 
 
 @router.post("/{workflow_id}/publish", status_code=201, openapi_extra=_BODY)

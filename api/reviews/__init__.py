@@ -1,0 +1,1 @@
+"""Reviews: somebody else approves of exactly what is to be published."""

@@ -71,7 +71,9 @@ class AgentRepository:
     async def lock(self, agent_id: UUID) -> Agent | None:
         """Return an agent's row; nobody else changes it before the transaction ends."""
         query = select(Agent).where(Agent.organization_id == self._organization_id, Agent.id == agent_id)
-        return await self._session.scalar(query.with_for_update(key_share=True).execution_options(populate_existing=True))
+        return await self._session.scalar(
+            query.with_for_update(key_share=True).execution_options(populate_existing=True)
+        )
 
     async def workflow_ids(self, workflow_ids: list[str]) -> list[str]:
         """Return which of these ids agents have."""

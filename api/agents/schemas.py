@@ -7,11 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
 
 from api.agents.repository import Status
 from api.texts import Description, Name, WorkflowId
 
-_EXAMPLE = {"name": "Support triage", "workflow_id": "support_triage", "description": "Sorts what customers write."}
+_EXAMPLE: JsonDict = {
+    "name": "Support triage",
+    "workflow_id": "support_triage",
+    "description": "Sorts what customers write.",
+}
 
 
 class AgentCreate(BaseModel):

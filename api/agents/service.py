@@ -148,9 +148,7 @@ class AgentService:
         newest = await self._versions.newest(agent_id)
         assert newest is not None, "an agent has a draft or a version"
         tag = _tag(0, newest.source_digest)
-        return Draft(
-            agent_id, found.workflow_id, newest.source, None, tag, 0, newest.created_at, newest.created_by
-        )
+        return Draft(agent_id, found.workflow_id, newest.source, None, tag, 0, newest.created_at, newest.created_by)
 
     async def save(
         self, agent_id: UUID, *, source: bytes, document: dict[str, Any], canvas: Any, given: frozenset[str]

@@ -99,9 +99,7 @@ async def diff_versions(
 
 
 @router.post("/archive")
-async def archive_agent(
-    agent_id: str, request: Request, background: BackgroundTasks, archives: Archives
-) -> AgentView:
+async def archive_agent(agent_id: str, request: Request, background: BackgroundTasks, archives: Archives) -> AgentView:
     """Have nothing start an agent any more. What runs runs to its end."""
     view, has_new = await archives.archive(parse_id("agent", agent_id))
     if has_new:

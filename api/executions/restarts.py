@@ -53,8 +53,8 @@ class RestartService:
     async def rerun(self, execution_id: UUID, step_id: str | None) -> ExecutionRestarted:
         """Have an ended execution begin a new epoch from a step on, or from its start.
 
-        :raises Problem: 404; 409 where it still runs, its input was refused, or its workflow is archived; 422 where there
-            is no such step.
+        :raises Problem: 404; 409 where it still runs, its input was refused, or its workflow is archived; 422 where
+            there is no such step.
         """
         row = await self._lock_ended(execution_id, "rerun")
         plan = await self._reopening.plan(row)

@@ -67,7 +67,8 @@ def check_effects(
     :raises Problem: 422, with the steps to pin.
     """
     steps = plan.steps if step_id is None else [step for step in plan.steps if step.id == step_id]
-    unpinned = list(_running(steps, "", {} if step_id else pins, called, set()))
+    others = {name: value for name, value in pins.items() if name != step_id}
+    unpinned = list(_running(steps, "", others, called, set()))
     in_pods = [each.name for each in unpinned if each.step.pod is not None]
     if in_pods:
         detail = (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool
+from pydantic.config import JsonDict
 
-_EXAMPLE = {"input": {"message": "I was charged twice."}, "pins": {"notify": {"status": 200}}}
+_EXAMPLE: JsonDict = {"input": {"message": "I was charged twice."}, "pins": {"notify": {"status": 200}}}
 
 
 class TrialCreate(BaseModel):
@@ -24,4 +25,4 @@ class TrialCreate(BaseModel):
     vars: dict[str, JsonValue] = Field(default_factory=dict)
     pins: dict[str, JsonValue] = Field(default_factory=dict)
     step: str | None = None
-    live: bool = False
+    live: StrictBool = False

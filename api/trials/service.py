@@ -28,7 +28,7 @@ from compiler import compile_workflow
 from compiler.plan import Plan
 from operators.execution.identity import event_id
 from operators.execution.local import LocalResult, run_plan, run_step
-from operators.execution.records import ModelCredential
+from operators.execution.records import FinalStatus, ModelCredential
 from operators.execution.runner import Observer
 from operators.execution.stubs import Stubs
 from operators.steps.base import EventEmitter, StepFailedError, StepKey
@@ -78,7 +78,7 @@ class Trial:
             emit=self.emit,
         )
         tell(record)
-        status = "success" if record.status == "success" else "failed"
+        status: FinalStatus = "success" if record.status == "success" else "failed"
         return LocalResult(status, record.output, record.error, {record.id: record})
 
     async def _credential(self, provider: str) -> ModelCredential:

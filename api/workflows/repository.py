@@ -103,9 +103,7 @@ class WorkflowRepository:
 
     async def agent_of(self, workflow_id: str) -> UUID | None:
         """Return the agent of a workflow."""
-        query = select(Agent.id).where(
-            Agent.organization_id == self._organization_id, Agent.workflow_id == workflow_id
-        )
+        query = select(Agent.id).where(Agent.organization_id == self._organization_id, Agent.workflow_id == workflow_id)
         return await self._session.scalar(query)
 
     async def current(self, workflow_id: str) -> PublishedVersion | None:

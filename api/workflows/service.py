@@ -100,9 +100,7 @@ class WorkflowService:
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
         return await self._publish(current, source, compilation, plan, restored_from)
 
-    async def reopen(
-        self, newest: StoredVersion, source: bytes, compilation: Compilation, plan: Plan
-    ) -> Publication:
+    async def reopen(self, newest: StoredVersion, source: bytes, compilation: Compilation, plan: Plan) -> Publication:
         """Put a workflow that was archived back: its newest version, or a new one where today's compiler makes
         something else of the same source.
 

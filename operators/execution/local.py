@@ -115,9 +115,9 @@ async def run_step(
         }
     )
     known = {
-        other: StepRecord(id=other, status="success", output=output)
-        for other, output in outputs.items()
-        if other != step_id
+        step.id: StepRecord(id=step.id, status="success", output=outputs[step.id])
+        for step in steps
+        if step.id != step_id
     }
     result = await run_plan(
         part,

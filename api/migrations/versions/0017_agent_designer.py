@@ -18,9 +18,7 @@ def upgrade() -> None:
     op.add_column("organizations", sa.Column("review_required", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("agents", sa.Column("description", sa.Text()))
     op.add_column("agents", sa.Column("created_by", sa.Text()))
-    op.add_column(
-        "agents", sa.Column("updated_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False)
-    )
+    op.add_column("agents", sa.Column("updated_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False))
     op.add_column("agents", sa.Column("archived_at", sa.DateTime(timezone=True)))
     op.add_column("workflow_versions", _source_digest())
     op.add_column("workflow_versions", sa.Column("created_by", sa.Text()))
@@ -97,9 +95,7 @@ def _make_reviews() -> None:
         *_keys("publish_reviews", "id"),
         _of_agent("publish_reviews"),
     )
-    op.create_index(
-        op.f("ix_publish_reviews_organization_id_digest"), "publish_reviews", ["organization_id", "digest"]
-    )
+    op.create_index(op.f("ix_publish_reviews_organization_id_digest"), "publish_reviews", ["organization_id", "digest"])
 
 
 def _keys(table: str, column: str) -> tuple[sa.Constraint, sa.Constraint]:

@@ -66,7 +66,6 @@ class Settings(DatabaseSettings):
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
     :param trial_max_seconds: How long a test of a draft may take.
     :param trials_per_organization: How many of an organisation may run at a time in one API process.
-    :param import_max_bytes: The largest zip that is imported.
     :param relay: Whether the API process also relays accepted executions to Airflow.
     :param max_running_per_organization: How many executions of an organisation may be at work at a time.
     :param max_running: How many of all organisations.
@@ -101,7 +100,6 @@ class Settings(DatabaseSettings):
     max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
     trial_max_seconds: Annotated[float, Field(gt=0)] = 120.0
     trials_per_organization: Annotated[int, Field(ge=1)] = 3
-    import_max_bytes: Annotated[int, Field(ge=1)] = 20_000_000
 
     max_running_per_organization: Annotated[int, Field(ge=1)] | None = None
     max_running: Annotated[int, Field(ge=1)] | None = None

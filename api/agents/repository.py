@@ -75,13 +75,6 @@ class AgentRepository:
             query.with_for_update(key_share=True).execution_options(populate_existing=True)
         )
 
-    async def workflow_ids(self, workflow_ids: list[str]) -> list[str]:
-        """Return which of these ids agents have."""
-        query = select(Agent.workflow_id).where(
-            Agent.organization_id == self._organization_id, Agent.workflow_id.in_(workflow_ids)
-        )
-        return sorted(await self._session.scalars(query))
-
     async def add(self, workflow_id: str, name: str, description: str | None, by: str) -> UUID | None:
         """Store an agent; return its id, or None where another one has the workflow's id."""
         return await self._session.scalar(
@@ -126,7 +119,7 @@ class AgentRepository:
         return bool(await self._session.scalar(query))
 
     async def remove(self, agent_id: UUID) -> None:
-        """Remove an agent that has no version; its draft and its reviews go along."""
+        """Remove an agent that has no version; its draft goes along."""
         await self._session.execute(
             delete(Agent).where(Agent.organization_id == self._organization_id, Agent.id == agent_id)
         )

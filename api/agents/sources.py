@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ MAX_CANVAS_BYTES = 500_000
 
 # Numbers stay text: they are not wanted, and int() refuses very long ones.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
-_BLANKS = " \t\n\r"
+_BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 def member(body: bytes, name: str) -> bytes | None:
@@ -45,9 +46,9 @@ def _members(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _skip(text: str, place: int) -> int:
-    while text[place] in _BLANKS:
-        place += 1
-    return place
+    match = _BLANKS.match(text, place)
+    assert match is not None, "it matches nothing too"
+    return match.end()
 
 
 def check_sizes(source: bytes, canvas: Any) -> None:

@@ -87,7 +87,7 @@ async def rollback_version(
     return _published(publication, request, response, background)
 
 
-@router.get("/diff")
+@router.get("/diff", response_model_exclude_unset=True)
 async def diff_versions(
     agent_id: str,
     service: Service,

@@ -38,7 +38,10 @@ class VersionList(BaseModel):
 
 
 class FieldChange(BaseModel):
-    """A changed field: its JSON pointer inside of the task, trigger or workflow, and what stood and stands there."""
+    """A changed field: its JSON pointer inside of the task, trigger or workflow, and what stood and stands there.
+
+    ``before`` is missing of what was added, ``after`` of what was removed.
+    """
 
     path: str
     op: str

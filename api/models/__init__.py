@@ -2,7 +2,7 @@
 
 from api.models.approval import Approval
 from api.models.base import Base
-from api.models.design import AgentTemplate, AgentWorkflow, PublishReview
+from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.organization import Organization, Variable
@@ -11,7 +11,6 @@ from api.models.workflow import Agent, Artifact, PreparedInput, Release, Release
 __all__ = [
     "AdoptedRun",
     "Agent",
-    "AgentTemplate",
     "AgentWorkflow",
     "Approval",
     "Artifact",
@@ -23,7 +22,6 @@ __all__ = [
     "Organization",
     "OutboxEntry",
     "PreparedInput",
-    "PublishReview",
     "ReceivedEvent",
     "Release",
     "ReleaseArtifact",

@@ -14,7 +14,6 @@ class Organization(Base):
     """A tenant. ``slug`` stands in URLs and DAG ids.
 
     While ``paused_at`` is set, none of its executions is given to Airflow; ``resumed_at`` is when the last pause ended.
-    With ``review_required`` a new version needs somebody else's approval.
     """
 
     __tablename__ = "organizations"
@@ -25,7 +24,6 @@ class Organization(Base):
     created_at: Mapped[CreatedAt]
     paused_at: Mapped[Timestamp | None]
     resumed_at: Mapped[Timestamp | None]
-    review_required: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Variable(Base):

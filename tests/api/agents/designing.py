@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import httpx
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.organizations.repository import OrganizationRepository
 from tests.api.control_plane import ControlPlane, workflow
 
 AGENTS = "/api/v1/agents"
+NEIGHBOUR = "neighbour"
 
 
 class Agent:
@@ -57,7 +61,55 @@ async def make_agent(plane: ControlPlane, document: dict[str, Any] | None = None
 
 async def become(plane: ControlPlane, slug: str) -> UUID:
     """Have the operator's token act for another organisation; return the one it acted for."""
-    before: UUID = plane.app.state.organization_id
+    state = plane.app.state
+    before: UUID = state.organization_id
     async with plane.database.transaction() as session:
-        plane.app.state.organization_id = await OrganizationRepository(session).ensure(slug)
+        state.organization_id = await OrganizationRepository(session).ensure(slug)
+    state.settings = state.settings.model_copy(update={"organization": slug})
     return before
+
+
+async def furnish_neighbour(plane: ControlPlane) -> Agent:
+    """Give another organisation an agent with the workflow id that tests use, published, and with a newer draft."""
+    await become(plane, NEIGHBOUR)
+    agent = await make_agent(plane, name="Neighbour's", description="Theirs.")
+    assert (await agent.post("publish", headers={"if-match": "*"})).status_code == 201
+    assert (await agent.put(workflow(name="Theirs"), etag="*", canvas={"x": 1})).status_code == 200
+    async with plane.database.transaction() as session:
+        await set_variable(session, NEIGHBOUR, "greeting", "Theirs")
+    await become(plane, "default")
+    return agent
+
+
+async def set_variable(session: AsyncSession, slug: str, name: str, value: str) -> None:
+    """Give an organisation a variable."""
+    statement = (
+        "INSERT INTO variables (organization_id, name, value)"
+        " SELECT id, :name, to_json(CAST(:value AS text)) FROM organizations WHERE slug = :slug"
+    )
+    await session.execute(text(statement), {"slug": slug, "name": name, "value": value})
+
+
+async def rows_of(plane: ControlPlane, slug: str) -> dict[str, list[str]]:
+    """Return every row of an organisation, by table."""
+    async with plane.database.transaction() as session:
+        tables = await session.scalars(
+            text("SELECT table_name FROM information_schema.columns WHERE column_name = 'organization_id'"
+                 " AND table_schema = 'public'")
+        )
+        found = {}
+        for table in sorted(tables):
+            query = f"SELECT t.* FROM {table} t JOIN organizations o ON o.id = t.organization_id WHERE o.slug = :slug"
+            found[table] = sorted(repr(row) for row in await session.execute(text(query), {"slug": slug}))
+    return found
+
+
+async def beside_a_neighbour(plane: ControlPlane) -> AsyncIterator[ControlPlane]:
+    """Yield a control plane in which another organisation has rows of the same names, and check that they stay."""
+    await furnish_neighbour(plane)
+    before = await rows_of(plane, NEIGHBOUR)
+    assert before["agents"]
+    assert before["agent_workflows"]
+    assert before["workflow_versions"]
+    yield plane
+    assert await rows_of(plane, NEIGHBOUR) == before

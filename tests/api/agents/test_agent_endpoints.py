@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from tests.api.agents.designing import AGENTS, Agent, become, make_agent
+from tests.api.agents.designing import AGENTS, NEIGHBOUR, Agent, become, make_agent
 from tests.api.control_plane import ControlPlane, webhook, workflow
 
 pytestmark = pytest.mark.platform
@@ -123,7 +123,18 @@ class TestListAgents:
     async def test_others_are_not_there(self, control_plane: ControlPlane) -> None:
         await make_agent(control_plane)
         await become(control_plane, "other")
-        assert (await control_plane.api.get(AGENTS)).json() == {"agents": [], "next": None}
+        for query in ({}, {"q": "greet"}, {"status": "deployed"}):
+            page = await control_plane.api.get(AGENTS, params=query)
+            assert page.json() == {"agents": [], "next": None}
+
+    async def test_a_page_that_begins_behind_anothers_row_has_own_ones_only(self, control_plane: ControlPlane) -> None:
+        mine = await make_agent(control_plane)
+        await become(control_plane, NEIGHBOUR)
+        [theirs] = (await control_plane.api.get(AGENTS)).json()["agents"]
+        page = (await control_plane.api.get(AGENTS, params={"before": mine.id})).json()
+        assert [agent["id"] for agent in page["agents"]] == [theirs["id"]]
+        await become(control_plane, "default")
+        assert (await control_plane.api.get(AGENTS, params={"before": theirs["id"]})).json()["agents"] == []
 
 
 class TestOneAgent:
@@ -131,6 +142,7 @@ class TestOneAgent:
         await control_plane.publish()
         [agent] = (await control_plane.api.get(AGENTS)).json()["agents"]
         assert (agent["name"], agent["status"], agent["version"]) == ("Greeter", "deployed", 1)
+        assert agent["created_by"] == "operator"
         assert agent["draft"]["changed"] is False
         draft = await control_plane.api.get(f"{AGENTS}/{agent['id']}/workflow")
         assert draft.json()["workflow"] == workflow()
@@ -160,7 +172,8 @@ class TestOneAgent:
         assert (await control_plane.api.delete(agent.url)).status_code == 204
         assert (await control_plane.api.get(agent.url)).status_code == 404
         async with control_plane.database.transaction() as session:
-            assert await session.scalar(text("SELECT count(*) FROM agent_workflows")) == 0
+            query = text("SELECT count(*) FROM agent_workflows WHERE agent_id = CAST(:agent AS uuid)")
+            assert await session.scalar(query, {"agent": agent.id}) == 0
 
     async def test_published_one_cannot_be_deleted(self, control_plane: ControlPlane) -> None:
         agent = await make_agent(control_plane)
@@ -184,8 +197,6 @@ ROUTES = [
     ("POST", "/archive"),
     ("POST", "/unarchive"),
     ("POST", "/test"),
-    ("GET", "/export"),
-    ("POST", "/reviews"),
 ]
 
 

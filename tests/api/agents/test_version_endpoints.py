@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from api.agents import versions
 from api.releases.repository import ArtifactRepository
+from api.workflows.service import compile_source
 from tests.api.agents.designing import AGENTS, Agent, make_agent
 from tests.api.control_plane import ControlPlane, lease_request, webhook, workflow
 
@@ -60,6 +63,27 @@ class TestPublishDraft:
         await agent.put(workflow(id="Not An Id"))
         assert (await agent.post("publish", headers={"if-match": "*"})).status_code == 422
 
+    @pytest.mark.parametrize("happens", ["moved", "deleted"])
+    async def test_another_id_or_gone_meanwhile(
+        self, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, happens: str
+    ) -> None:
+        agent = await make_agent(control_plane)
+
+        async def compile_meanwhile(*arguments: Any) -> Any:
+            compiled = await compile_source(*arguments)
+            if happens == "moved":
+                assert (await agent.put(workflow(id="moved"))).status_code == 200
+            else:
+                assert (await control_plane.api.delete(agent.url)).status_code == 204
+            return compiled
+
+        monkeypatch.setattr(versions, "compile_source", compile_meanwhile)
+        response = await agent.post("publish", headers={"if-match": "*"})
+        assert (response.status_code, response.json()["code"]) == (412, "precondition_failed")
+        # No agent was made in its place.
+        left = [each["workflow_id"] for each in (await control_plane.api.get(AGENTS)).json()["agents"]]
+        assert left == (["moved"] if happens == "moved" else [])
+
     async def test_by_the_workflows_id_it_is_the_same_agent(self, control_plane: ControlPlane) -> None:
         agent = await make_agent(control_plane, name="Mine")
         await agent.publish()
@@ -110,6 +134,13 @@ class TestVersions:
         # The draft stays as it is.
         assert (await agent.show())["draft"]["changed"] is True
         assert (await agent.post("versions/3/rollback")).status_code == 200
+
+    async def test_what_was_added_has_no_before(self, control_plane: ControlPlane) -> None:
+        agent = await make_agent(control_plane)
+        await agent.publish()
+        await agent.put(workflow(description=None))
+        diff = (await control_plane.api.get(f"{agent.url}/diff", params={"from": "1"})).json()
+        assert diff["workflow"] == [{"path": "/description", "op": "add", "after": None}]
 
     async def test_diff(self, control_plane: ControlPlane) -> None:
         agent = await make_agent(control_plane)
@@ -166,8 +197,6 @@ class TestArchive:
         # Once it has ended it stays so.
         await control_plane.api.post(f"/api/v1/executions/{execution_id}/cancel")
         async with control_plane.database.transaction() as session:
-            from sqlalchemy import text
-
             await session.execute(text("UPDATE workflow_executions SET status = 'failed', completed_at = now()"))
         response = await control_plane.api.post(f"/api/v1/executions/{execution_id}/retry")
         assert (response.status_code, response.json()["code"]) == (409, "workflow_archived")

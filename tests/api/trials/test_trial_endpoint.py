@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from api.settings import Settings
 from api.trials.slots import TrialSlots
-from tests.api.agents.designing import Agent, become, make_agent
+from tests.api.agents.designing import Agent, become, make_agent, rows_of, set_variable
 from tests.api.control_plane import ControlPlane, workflow
 from tests.stubs.http_server import HttpServer
 
@@ -62,10 +62,9 @@ class TestWholeDraft:
 
     async def test_nothing_is_kept(self, control_plane: ControlPlane) -> None:
         agent = await make_agent(control_plane)
+        before = await rows_of(control_plane, "default")
         await run(agent)
-        async with control_plane.database.transaction() as session:
-            for table in ("workflow_versions", "workflow_executions", "execution_steps", "outbox", "releases"):
-                assert await session.scalar(text(f"SELECT count(*) FROM {table}")) == 0
+        assert await rows_of(control_plane, "default") == before
         assert (await agent.show())["status"] == "draft"
 
     async def test_pins_take_the_place_of_steps(self, control_plane: ControlPlane) -> None:
@@ -96,8 +95,7 @@ class TestWholeDraft:
         one = task("a", config={"set": {"x": "{{ vars.greeting }} {{ vars.name }}"}})
         agent = await make_agent(control_plane, workflow(vars=["greeting", "name"], tasks=[one]))
         async with control_plane.database.transaction() as session:
-            values = "INSERT INTO variables (organization_id, name, value) SELECT id, 'greeting', '\"Hi\"'"
-            await session.execute(text(f"{values} FROM organizations"))
+            await set_variable(session, "default", "greeting", "Hi")
         events = await run(agent, vars={"name": "Bo"})
         assert events[-1][1]["output"] == {"a": {"x": "Hi Bo"}}
 
@@ -150,7 +148,7 @@ class TestOneStep:
         agent = await make_agent(control_plane, workflow(tasks=tasks))
         pins = {"list": {"items": [1, 2]}, "send": "sent"}
         events = await run(agent, step="each", pins=pins)
-        assert events[-1][1]["output"] == ["sent", "sent"]
+        assert events[-1][1]["output"] == [{"send": "sent"}, {"send": "sent"}]
 
     @pytest.mark.parametrize("step", ["nobody", "helo", "", "hello.x"])
     async def test_unknown(self, control_plane: ControlPlane, step: str) -> None:
@@ -175,7 +173,7 @@ class TestEffects:
         body = {"over": "{{ [1, 2] }}", "tasks": [calling("send")]}
         agent = await make_agent(control_plane, workflow(tasks=[task("each", "map", config=body)]))
         assert (await refused(agent))["steps"] == ["send"]
-        assert (await run(agent, pins={"send": 7}))[-1][1]["output"] == {"each": [7, 7]}
+        assert (await run(agent, pins={"send": 7}))[-1][1]["output"] == {"each": [{"send": 7}, {"send": 7}]}
         assert (await run(agent, pins={"each": [8]}))[-1][1]["output"] == {"each": [8]}
 
     async def test_inside_of_workflows_that_are_called(self, control_plane: ControlPlane) -> None:
@@ -198,8 +196,10 @@ class TestEffects:
         await control_plane.publish(hearing)
         emit = task("tell", "emit_event", config={"type": "made", "data": INPUT})
         with HttpServer() as server:
-            agent = await make_agent(control_plane, workflow(tasks=[calling("send", server.url("/echo")), emit]))
+            server.on("/hook", lambda exchange: exchange.answer())
+            agent = await make_agent(control_plane, workflow(tasks=[calling("send", server.url("/hook")), emit]))
             events = await run(agent, live=True)
+            assert [request.method for request in server.requests] == ["POST"]
         assert events[-1][1]["steps"] == {"send": "success", "tell": "success"}, events
         async with control_plane.database.transaction() as session:
             started = await session.scalar(text("SELECT trigger->'event'->>'source' FROM workflow_executions"))
@@ -214,7 +214,7 @@ class TestEffects:
 
 
 class TestCode:
-    CODE = task("work", "code", config={"input": {}}, code="def main(input):\n    return 1\n")
+    CODE = task("work", "code", config={"language": "python"}, code="def main(input):\n    return 1\n")
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:

@@ -1,1 +1,0 @@
-"""Reviews: somebody else approves of exactly what is to be published."""

@@ -108,6 +108,26 @@ def _running(
             yield from _running(called[child].steps, f"{child}.", pins, called, seen)
 
 
+def without_pods(plan: Plan, pins: Mapping[str, JsonValue], prefix: str = "") -> Plan:
+    """Return a plan in which pinned steps that are meant for pods are empty ones.
+
+    The runner renders a step before its pin answers for it, and refuses to where the step is meant for a pod. Those that
+    are not pinned stay, so that it refuses them still.
+
+    :param prefix: What stands before the steps' ids in pins.
+    """
+    return plan.model_copy(update={"steps": _without_pods(plan.steps, pins, prefix)})
+
+
+def _without_pods(steps: tuple[Step, ...], pins: Mapping[str, JsonValue], prefix: str) -> tuple[Step, ...]:
+    return tuple(
+        step.model_copy(update={"type": "transform", "config": {"set": {}}, "pod": None, "code": None})
+        if step.pod is not None and prefix + step.id in pins
+        else step.model_copy(update={"body": _without_pods(step.body, pins, prefix)})
+        for step in steps
+    )
+
+
 def as_stubs(pins: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Return pins as stubs, of which a list has an item an attempt."""
     return {name: [value] * ATTEMPTS if isinstance(value, list) else value for name, value in pins.items()}

@@ -19,7 +19,7 @@ from api.events.service import EventService
 from api.organizations.repository import VariableRepository
 from api.runtime.credentials import model_credential
 from api.settings import Settings
-from api.trials.checks import as_stubs, check_effects, check_pins, check_step
+from api.trials.checks import as_stubs, check_effects, check_pins, check_step, without_pods
 from api.trials.schemas import TrialCreate
 from api.workflows.dependencies import find_called
 from api.workflows.plans import PlanCache
@@ -118,6 +118,8 @@ async def prepare_trial(
         check_step(plan, body.step)
     check_pins(plan, body.pins, called)
     check_effects(plan, body.pins, called, step_id=body.step, live=body.live)
+    plan = without_pods(plan, body.pins)
+    called = {workflow_id: without_pods(child, body.pins, f"{workflow_id}.") for workflow_id, child in called.items()}
     names = {*plan.vars, *(name for child in called.values() for name in child.vars)}
     values = await VariableRepository(session, caller.organization_id).values(tuple(sorted(names)))
     test_id = f"test-{uuid4()}"

@@ -226,6 +226,14 @@ class TestCode:
         assert (problem["code"], problem["steps"]) == ("needs_pods", ["work"])
         assert (await run(agent, pins={"work": 2}))[-1][1]["output"] == {"work": 2}
 
+    async def test_one_in_a_map(self, control_plane: ControlPlane) -> None:
+        each = task("each", "map", config={"over": "{{ [1, 2] }}", "tasks": [self.CODE]})
+        agent = await make_agent(control_plane, workflow(tasks=[each]))
+        assert (await refused(agent))["steps"] == ["work"]
+        # A pin of one item is none of the others.
+        assert (await refused(agent, pins={"each[0].work": 2}))["steps"] == ["work"]
+        assert (await run(agent, pins={"work": 2}))[-1][1]["output"] == {"each": [{"work": 2}, {"work": 2}]}
+
 
 WAIT = workflow(tasks=[task("wait", "wait", config={"seconds": 60})])
 

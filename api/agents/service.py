@@ -47,7 +47,8 @@ class Draft:
                 "canvas": self.canvas,
                 "updated_at": self.updated_at,
                 "updated_by": self.author,
-            }
+            },
+            option=orjson.OPT_UTC_Z,
         )
 
 

@@ -70,7 +70,7 @@ async def get_version(agent_id: str, number: Number, service: Service) -> Respon
     """Return a version with its workflow as it was sent."""
     version = await service.get(parse_id("agent", agent_id), number)
     shown = show_version(version).model_dump() | {"workflow": orjson.Fragment(version.source)}
-    return Response(orjson.dumps(shown), media_type="application/json")
+    return Response(orjson.dumps(shown, option=orjson.OPT_UTC_Z), media_type="application/json")
 
 
 @router.post("/versions/{number}/rollback", status_code=201)

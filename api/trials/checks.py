@@ -111,8 +111,8 @@ def _running(
 def without_pods(plan: Plan, pins: Mapping[str, JsonValue], prefix: str = "") -> Plan:
     """Return a plan in which pinned steps that are meant for pods are empty ones.
 
-    The runner renders a step before its pin answers for it, and refuses to where the step is meant for a pod. Those that
-    are not pinned stay, so that it refuses them still.
+    The runner renders a step before its pin answers for it, and refuses to where the step is meant for a pod. Those
+    that are not pinned stay, so that it refuses them still.
 
     :param prefix: What stands before the steps' ids in pins.
     """

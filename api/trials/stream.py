@@ -94,7 +94,7 @@ def encode(name: str, data: dict[str, Any]) -> bytes:
 
 def _dump(value: Any) -> bytes:
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except TypeError:
         # Half a surrogate pair or a number beyond 64 bits; the slower encoder writes both.
         return json.dumps(value, default=str).encode()

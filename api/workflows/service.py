@@ -84,7 +84,7 @@ class WorkflowService:
     ) -> Publication:
         """Publish a compiled workflow; one that equals the current version changes nothing.
 
-        :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id, new if need be.
+        :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
         :param restored_from: The number of the older version that the source is of.
         :raises Problem: 409, where another workflow has one of its webhook routes, or where it is archived; 412, where
             the agent has another id since, or is gone.

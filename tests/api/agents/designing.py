@@ -94,8 +94,10 @@ async def rows_of(plane: ControlPlane, slug: str) -> dict[str, list[str]]:
     """Return every row of an organisation, by table."""
     async with plane.database.transaction() as session:
         tables = await session.scalars(
-            text("SELECT table_name FROM information_schema.columns WHERE column_name = 'organization_id'"
-                 " AND table_schema = 'public'")
+            text(
+                "SELECT table_name FROM information_schema.columns WHERE column_name = 'organization_id'"
+                " AND table_schema = 'public'"
+            )
         )
         found = {}
         for table in sorted(tables):

@@ -54,7 +54,9 @@ def shape(connection: Connection) -> list[Any]:
 
 def versions(connection: Connection) -> list[Any]:
     """Return what every version had before the migration too."""
-    query = "SELECT organization_id, id, agent_id, number, label, encode(source, 'hex'), plan_digest FROM workflow_versions"
+    query = (
+        "SELECT organization_id, id, agent_id, number, label, encode(source, 'hex'), plan_digest FROM workflow_versions"
+    )
     return sorted(repr(tuple(row)) for row in connection.execute(text(query)))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
+from api.agents.repository import AgentRepository
 from api.agents.sources import member
 from tests.api.agents.designing import make_agent
 from tests.api.control_plane import ControlPlane, webhook, workflow
@@ -56,8 +59,17 @@ class TestPutDraft:
     async def test_one_of_many_wins(self, control_plane: ControlPlane) -> None:
         agent = await make_agent(control_plane)
         etag = await agent.etag()
-        answers = await asyncio.gather(*(agent.put(workflow(name=f"N{n}"), etag=etag) for n in range(5)))
-        assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
+        waiting = text("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        async with asyncio.timeout(30), control_plane.database.transaction() as session:
+            # All have come before one of them may look at the draft.
+            held = AgentRepository(session, control_plane.app.state.organization_id)
+            assert await held.lock(UUID(agent.id)) is not None
+            puts = [asyncio.create_task(agent.put(workflow(name=f"N{n}"), etag=etag)) for n in range(3)]
+            while await session.scalar(waiting) < len(puts):
+                assert not any(put.done() for put in puts)
+                await asyncio.sleep(0.005)
+        answers = await asyncio.gather(*puts)
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412]
 
     @pytest.mark.parametrize(
         ("given", "status"),

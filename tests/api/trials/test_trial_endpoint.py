@@ -190,6 +190,19 @@ class TestEffects:
         assert (await run(agent))[-1][1]["error"]["message"].startswith("step 'call' failed")
         assert (await refused(agent, pins={"child.send": 5}))["code"] == "unknown_task"
 
+    async def test_anothers_workflow_is_as_one_that_is_not_there(self, control_plane: ControlPlane) -> None:
+        """The neighbour has published ``greet``."""
+        answers = []
+        for name in ("greet", "nobody"):
+            call = task("call", "workflow", config={"workflow": name, "input": INPUT})
+            agent = await make_agent(control_plane, workflow(id=f"calls_{name}", tasks=[call]))
+            assert (await refused(agent, pins={f"{name}.hello": {}}))["code"] == "unknown_task"
+            preview = (await agent.post("preview")).json()
+            finished = (await run(agent))[-1][1]
+            assert finished["status"] == "failed"
+            answers.append(json.dumps([finished, preview["diagnostics"], preview["estimate"]]).replace(name, "x"))
+        assert answers[0] == answers[1]
+
     async def test_live_ones_are_done(self, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AGENT_FACTORY_EGRESS_ALLOW", "127.0.0.1")
         hearing = workflow(id="hearing", trigger={"type": "event", "config": {"type": "made"}})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from api.migrate import configuration, migrate
+from api.migrate import migrate
 from api.settings import Settings
 from tests.api.agents.designing import AGENTS, furnish_neighbour, make_agent
 from tests.api.control_plane import ControlPlane, workflow
+from tests.api.revisions import go_back_before
 
 pytestmark = pytest.mark.platform
 
@@ -32,12 +31,6 @@ def connection(settings: Settings) -> Iterator[Connection]:
     with engine.connect() as connection:
         yield connection
     engine.dispose()
-
-
-def steps_back() -> str:
-    """Return how far back it is to before the migration."""
-    revisions = ScriptDirectory.from_config(configuration()).walk_revisions()
-    return f"-{len(list(itertools.takewhile(lambda each: each.revision != REVISION, revisions))) + 1}"
 
 
 def shape(connection: Connection) -> list[Any]:
@@ -69,7 +62,7 @@ async def test_both_ways_with_rows(control_plane: ControlPlane, settings: Settin
     before, stored = shape(connection), versions(connection)
     assert len(stored) == 2
 
-    migrate(settings.sync_url, steps_back())
+    go_back_before(settings.sync_url, REVISION)
     columns = "SELECT column_name FROM information_schema.columns WHERE table_name IN ('agents', 'workflow_versions')"
     assert not NEW & set(connection.scalars(text(columns)))
     assert connection.scalar(text("SELECT to_regclass('agent_workflows')")) is None

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pytest
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
-from api.migrate import configuration, migrate
+from api.migrate import migrate
 from api.settings import Settings
 from api.upkeep.partitions.months import Month
 from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane
+from tests.api.revisions import go_back_to
 from tests.api.upkeep.conftest import DAY, NOW, Age
 
 pytestmark = pytest.mark.platform
 
 TABLES = ("workflow_executions", "execution_steps", "leases", "outbox")
-
-
-def steps_back() -> str:
-    """Return how far back it is to before the migration."""
-    revisions = ScriptDirectory.from_config(configuration()).walk_revisions()
-    return f"-{len(list(itertools.takewhile(lambda each: each.revision != '0009', revisions))) + 1}"
 
 
 @pytest.fixture
@@ -68,10 +61,11 @@ async def test_both_ways_with_rows(
     ids = [await executed_at(moment, None if moment == NOW else moment) for moment in moments]
     statement = text("UPDATE workflow_executions SET caller = CAST(id AS text)")
     connection.execute(statement)
+    go_back_to(settings.sync_url, "0009")
     before, partitioned = rows(connection), shape(connection)
     assert len(before["execution_steps"]) == 2 * len(ids)
 
-    migrate(settings.sync_url, steps_back())
+    migrate(settings.sync_url, "-1")
     assert rows(connection) == before
     plain = shape(connection)
     assert {row[1] for row in plain} == {row[1] for row in partitioned}
@@ -80,9 +74,10 @@ async def test_both_ways_with_rows(
     with pytest.raises(IntegrityError):
         connection.execute(text("UPDATE workflow_executions SET caller = 'the same'"))
 
-    migrate(settings.sync_url)
+    migrate(settings.sync_url, "+1")
     assert rows(connection) == before
     assert shape(connection) == partitioned
+    migrate(settings.sync_url)
     homes = connection.execute(text("SELECT id, CAST(tableoid AS regclass)::text FROM workflow_executions"))
     by_id: dict[UUID, str] = {row[0]: row[1] for row in homes}
     # Times to come are a wrong clock's; all others have the partition of their month.

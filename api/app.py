@@ -14,6 +14,8 @@ from api import problems
 from api.accounts.endpoints import router as accounts
 from api.accounts.owner import ensure_owner
 from api.adoption.endpoints import router as runs
+from api.agents.endpoints import router as agents
+from api.agents.version_endpoints import router as versions
 from api.api_keys.endpoints import router as api_keys
 from api.approvals.endpoints import router as approvals
 from api.auth import declare_permissions
@@ -51,6 +53,8 @@ from api.signing.endpoints import router as signing
 from api.signing.keys import KeyRing
 from api.starting import check
 from api.teams.endpoints import router as teams
+from api.trials.endpoints import router as trials
+from api.trials.slots import TrialSlots
 from api.upkeep.endpoints import router as upkeep
 from api.variables.endpoints import router as variables
 from api.webhooks.endpoints import router as webhooks
@@ -76,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
-    for router in (*public, webhooks, variables, *identity, runtime, ended_runs, releases, upkeep):
+    designer = (agents, versions, trials, variables)
+    for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)
     openapi.install(app)
@@ -105,6 +110,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.mailer = make_mailer(settings)
         counter = app.state.counter = Counter(settings.redis_url)
         stack.push_async_callback(counter.close)
+        app.state.trials = TrialSlots(settings.trials_per_organization)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)
         app.state.streams = Streams(settings.max_event_streams)

@@ -20,7 +20,7 @@ from api.identity.permissions import PERMISSIONS
 from api.problems import Problem
 from api.settings import Settings
 
-__all__ = ["Caller", "CallerDep", "SettingsDep", "UserDep", "authenticate_runtime", "permit"]
+__all__ = ["Caller", "CallerDep", "Permission", "SettingsDep", "UserDep", "authenticate_runtime", "permit"]
 
 PREFIX = "/api/v1"
 PUBLIC = frozenset(

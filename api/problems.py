@@ -27,10 +27,12 @@ CODES = {
     408: "request_timeout",
     409: "conflict",
     410: "gone",
+    412: "precondition_failed",
     413: "too_large",
     414: "url_too_long",
     415: "unsupported_media_type",
     422: "invalid_request",
+    428: "precondition_required",
     429: "rate_limited",
     431: "headers_too_large",
     503: "unavailable",
@@ -84,6 +86,12 @@ class Problem(Exception):
 def not_found(what: str, name: object) -> Problem:
     """Return the problem of a thing that is not there, or not the caller's."""
     return Problem(404, "not_found", f"There is no {what} {str(name)!r}.")
+
+
+def archived(workflow_id: str) -> Problem:
+    """Return the problem of an archived workflow that somebody wants to start, to run again or to publish."""
+    detail = f"Workflow {workflow_id!r} is archived, so nothing starts or publishes it; unarchive its agent first."
+    return Problem(409, "workflow_archived", detail, workflow_id=workflow_id)
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

@@ -90,6 +90,8 @@ class Settings(DatabaseSettings, GatewaySettings):
     :param smtp_host: The server that mail is handed to; without it no mail goes out.
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
+    :param trial_max_seconds: How long a test of a draft may take.
+    :param trials_per_organization: How many of an organisation may run at a time in one API process.
     :param relay: Whether the API process also relays accepted executions to Airflow.
     :param max_running_per_organization: How many executions of an organisation may be at work at a time.
     :param max_running: How many of all organisations.
@@ -133,6 +135,8 @@ class Settings(DatabaseSettings, GatewaySettings):
     max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
     max_event_streams: Annotated[int, Field(ge=1)] = 400
     event_heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+    trial_max_seconds: Annotated[float, Field(gt=0)] = 120.0
+    trials_per_organization: Annotated[int, Field(ge=1)] = 3
 
     max_running_per_organization: Annotated[int, Field(ge=1)] | None = None
     max_running: Annotated[int, Field(ge=1)] | None = None

@@ -93,6 +93,9 @@ class AdoptionService:
         found = await self._runs.find(dag_id, run_id)
         if found is not None:
             return found
+        if current.archived:
+            # Airflow may not have loaded the DAG without its schedule yet, and its own button is still there.
+            raise not_found("published workflow", request.workflow_id)
         version = await self._version(current.agent_id, request, number)
         # Several units may come at once; the second looks again once the first is done.
         await self._runs.lock(version.dag_id, run_id)

@@ -60,7 +60,7 @@ async def _current(organization: str, workflow_id: str, session: SystemTransacti
     if organization_id is not None:
         await narrow(session, organization_id)
         current = await WorkflowRepository(session, organization_id).current(workflow_id)
-        if current is not None:
+        if current is not None and not current.archived:
             return current
     raise not_found("published workflow", f"{organization}/{workflow_id}")
 

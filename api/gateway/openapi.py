@@ -44,6 +44,7 @@ _WITH_LIMIT = (429,)
 _WITH_BODY = (408, 413, 415)
 _WITH_SECURITY = (401, 403)
 _WITH_NAMES = (404,)
+_WITH_CONDITION = (412, 428)
 _WITH_CHANGE = (404, 409, 410)
 
 
@@ -93,5 +94,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[int
         yield from _WITH_SECURITY
     if "{" in path:
         yield from _WITH_NAMES
+    if any(parameter.get("name", "").lower() == "if-match" for parameter in operation.get("parameters", ())):
+        yield from _WITH_CONDITION
     if method != "get":
         yield from _WITH_CHANGE

@@ -2,6 +2,7 @@
 
 from api.models.approval import Approval
 from api.models.base import Base
+from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
@@ -22,6 +23,7 @@ from api.models.workflow import (
 __all__ = [
     "AdoptedRun",
     "Agent",
+    "AgentWorkflow",
     "ApiKey",
     "Approval",
     "Artifact",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -64,14 +64,16 @@ class PinService:
         for (workflow_id, version), version_id in resolved.items():
             await self._pins.add(caller, workflow_id, version, version_id)
 
-    async def files(self, pinned: Iterable[UUID], organization: str, isolation: Isolation) -> dict[str, bytes]:
-        """Return the stored files of the DAGs that pinned versions need, those that they pin themselves included.
+    async def files(self, caller: UUID, organization: str, isolation: Isolation) -> dict[str, bytes]:
+        """Return the stored files of the DAGs that a version's calls need, and those that these pin themselves.
 
+        :param caller: The version whose pins were noted.
         :param organization: Slug of the organisation.
         :raises Problem: 409, where the plan of one was removed and cannot be made again as it was.
         """
         files: dict[str, bytes] = {}
-        todo, seen = list(pinned), set(pinned)
+        seen = await self._pins.pinned_by(caller)
+        todo = list(seen)
         while todo:
             version = await self._workflows.by_id(todo.pop())
             assert version is not None, "versions are never deleted"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.tenancy import Transaction
+from api.workflows.preview import Validation, validate_source
 from api.workflows.schemas import Published
 from api.workflows.service import WorkflowService, compile_source
 
@@ -28,6 +29,12 @@ _BODY = {
     }
 }
 _UNCHANGED: dict[int | str, dict[str, Any]] = {200: {"model": Published, "description": "It is published already"}}
+
+
+@router.post("/validate", openapi_extra=_BODY, dependencies=[permit("agent:read")])
+async def validate_workflow(request: Request, caller: CallerDep, settings: SettingsDep) -> Validation:
+    """Say whether a workflow could be published, and everything that is wrong with it. Nothing is kept."""
+    return await validate_source(await request.body(), caller.organization, settings.isolation)
 
 
 @router.post(

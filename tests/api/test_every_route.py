@@ -28,7 +28,9 @@ from schemathesis.specs.openapi.checks import (
 
 from api.app import create_app
 from api.gateway.server import server_options
+from api.platform.postgres import Cluster
 from api.settings import Settings
+from tests.api.conftest import new_database
 from tests.api.control_plane import WORKFLOW_ID, workflow
 
 pytestmark = pytest.mark.platform
@@ -40,12 +42,19 @@ KNOWN = {"workflow_id": WORKFLOW_ID, "organization": "default", "path": WORKFLOW
 
 
 @pytest.fixture(scope="module")
-def application(shared_database_url: str) -> FastAPI:
+def own_database_url(postgres: Cluster, template: str) -> Iterator[str]:
+    """A database of this module's own: its server starts before the first test would empty the shared one."""
+    with new_database(postgres, template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def application(own_database_url: str) -> FastAPI:
     """An application of its own: its server runs in another thread."""
     return create_app(
         Settings.model_validate(
             {
-                "database_url": shared_database_url,
+                "database_url": own_database_url,
                 "api_token": "api-token",
                 "runtime_token": "runtime-token",
                 "airflow_url": "http://127.0.0.1:9",
@@ -143,7 +152,7 @@ def _words(error: BaseException) -> str:
     return "; ".join(map(_words, inner)) if inner else f"{type(error).__name__}: {error}"
 
 
-OWN = frozenset({"/api/v1/events", "/api/v1/workflows/{workflow_id}/publish"})
+OWN = frozenset({"/api/v1/events", "/api/v1/workflows/validate", "/api/v1/workflows/{workflow_id}/publish"})
 """Bodies with a standard of their own: CloudEvents takes extensions, and the compiler checks workflows."""
 
 

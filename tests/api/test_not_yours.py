@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import text
 
 from tests.api.control_plane import ControlPlane
-from tests.api.test_tenant_scope import APPROVAL, EXECUTION, PERSON, TEAM, furnish
+from tests.api.test_tenant_scope import AGENT, APPROVAL, EXECUTION, PERSON, TEAM, furnish
 
 pytestmark = pytest.mark.platform
 
@@ -20,6 +20,8 @@ THEIRS = {
     "approval_id": str(APPROVAL),
     "workflow_id": "same",
     "run_id": "run",
+    "agent_id": str(AGENT),
+    "number": "1",
     "name": "v",
     "slug": "theirs",
     "user_id": str(PERSON),
@@ -34,6 +36,8 @@ NOBODYS = {
     "approval_id": "01990000-0000-7000-8000-0000000000fe",
     "workflow_id": "none",
     "run_id": "run",
+    "agent_id": "01990000-0000-7000-8000-0000000000f8",
+    "number": "1",
     "name": "none",
     "slug": "nobodys",
     "user_id": "01990000-0000-7000-8000-0000000000fd",
@@ -51,7 +55,11 @@ BODIES: dict[str, Any] = {
     "PUT /api/v1/variables/{name}": {"value": 1},
     "PATCH /api/v1/organizations/{slug}": {"name": "X"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
+    "PATCH /api/v1/agents/{agent_id}": {"name": "X"},
+    "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
+    "POST /api/v1/agents/{agent_id}/test": {},
 }
+QUERIES = {"/api/v1/agents/{agent_id}/diff": {"from": "1"}}
 MAKES_ITS_OWN = {"POST /api/v1/workflows/{workflow_id}/publish", "PUT /api/v1/variables/{name}"}
 """An id that another organisation has is free."""
 FOR_PEOPLE = {"DELETE /api/v1/auth/sessions/{session_id}": 403}
@@ -79,7 +87,13 @@ def fill(value: Any, ids: dict[str, str]) -> Any:
 async def answer(control_plane: ControlPlane, route: str, ids: dict[str, str]) -> tuple[Any, ...]:
     """Return what a caller hears, without the ids."""
     method, path = route.split(" ")
-    response = await control_plane.api.request(method, fill(path, ids), json=fill(BODIES.get(route), ids))
+    response = await control_plane.api.request(
+        method,
+        fill(path, ids),
+        params=QUERIES.get(path),
+        json=fill(BODIES.get(route), ids),
+        headers={"if-match": "*"},
+    )
     body = response.text
     for value in ids.values():
         body = body.replace(f"'{value}'", "<id>")

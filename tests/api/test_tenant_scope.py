@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 import api
 from api.adoption.repository import AdoptedRunRepository
+from api.agents.repository import AgentRepository, DraftRepository
 from api.api_keys.format import KeyParts
 from api.api_keys.repository import ApiKeyRepository
 from api.approvals.repository import ApprovalRepository
@@ -38,7 +39,7 @@ from api.releases.repository import ArtifactRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
 from api.teams.repository import TeamRepository
 from api.variables.repository import Snapshot, VariableRepository
-from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
+from api.workflows.repository import NewVersion, RouteRepository, VersionRepository, WorkflowRepository
 from operators.execution.records import ApprovalRequest, StepRecord
 from tests.api.control_plane import ControlPlane
 
@@ -63,6 +64,7 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     await session.execute(
         text("INSERT INTO agents (organization_id, id, workflow_id, name) VALUES (:org, :agent, 'same', :slug)"), values
     )
+    await DraftRepository(session, organization_id).put(AGENT, 1, slug.encode(), {"of": slug}, slug)
     version = NewVersion(slug, slug.encode(), "d" * 64, "e" * 64, f"{slug}__same")
     version_id = await WorkflowRepository(session, organization_id).add_version(AGENT, 1, version)
     await PinRepository(session, organization_id).add(version_id, "same", 1, version_id)
@@ -354,6 +356,46 @@ async def test_pauses_letters_and_keys_are_the_own_ones(control_plane: ControlPl
         await pauses.resume()
         assert await pauses.resume_workflow("same")
         assert await pauses.paused_at() is None
+        assert await rows_of(session, "theirs") == before
+
+
+async def test_agents_drafts_and_versions_are_the_own_ones(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.system() as session:
+        before = await rows_of(session, "theirs")
+        agents, drafts = AgentRepository(session, ours), DraftRepository(session, ours)
+        versions = VersionRepository(session, ours)
+        (listed,) = await agents.page(search=None, status=None, before=None, limit=9)
+        found, locked, draft = await agents.find(AGENT), await agents.lock(AGENT), await drafts.get(AGENT)
+        assert found == listed
+        assert found is not None
+        assert locked is not None
+        assert draft is not None
+        assert found.name == locked.name == draft.source.decode() == found.draft_updated_by == "ours"
+        assert await agents.page(search="theirs", status=None, before=None, limit=9) == []
+        newest = await versions.newest(AGENT)
+        assert newest is not None
+        assert (newest.source, newest) == (b"ours", await versions.get(AGENT, 1))
+        assert [each.label for each in await versions.page(AGENT, before=None, limit=9)] == ["ours"]
+        assert await WorkflowRepository(session, ours).agent_of("same") == AGENT
+        assert await agents.change(AGENT, {"name": "changed"})
+        await agents.archive(AGENT, archived=True)
+        await drafts.put(AGENT, 2, b"changed", None, "me")
+        made = await agents.add("new", "new", None, "me")
+        assert made is not None
+        assert not await agents.is_published(made)
+        assert await agents.is_published(AGENT)
+        await agents.remove(made)
+        assert await agents.find(made) is None
+        assert await rows_of(session, "theirs") == before
+        # In the other organisation only.
+        theirs = await session.scalar(text("SELECT id FROM organizations WHERE slug = 'theirs'"))
+        other = await AgentRepository(session, theirs).add("new", "new", None, "them")
+        assert other is not None
+        before = await rows_of(session, "theirs")
+        assert (await agents.find(other), await agents.lock(other), await drafts.get(other)) == (None, None, None)
+        assert not await agents.is_published(other)
+        await agents.remove(other)
+        assert await agents.change(other, {"name": "ours now"})
         assert await rows_of(session, "theirs") == before
 
 

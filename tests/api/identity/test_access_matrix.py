@@ -30,8 +30,11 @@ BODIES: dict[str, Any] = {
     "PATCH /api/v1/organizations/{slug}": {"name": "Mine"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
     "PUT /api/v1/variables/{name}": {"value": 1},
+    "PATCH /api/v1/agents/{agent_id}": {"name": "Mine"},
+    "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
 }
 """Bodies that pass the check of their shape; the other routes have none, or are not asked for another's things."""
+QUERIES = {"/api/v1/agents/{agent_id}/diff": {"from": "1"}}
 IN_ITS_BODY = {"POST /api/v1/workflows/execute", "POST /api/v1/auth/switch"}
 MAKES_ITS_OWN = {
     "POST /api/v1/workflows/{workflow_id}/publish",
@@ -86,7 +89,9 @@ def names_anothers(route: str, role: Role) -> bool:
 
 async def call(client: httpx.AsyncClient, method: str, path: str, ids: dict[str, str]) -> httpx.Response:
     body = BODIES.get(f"{method} {path}", {} if method in ("POST", "PUT", "PATCH") else None)
-    return await client.request(method, path.format(**ids), json=body)
+    return await client.request(
+        method, path.format(**ids), params=QUERIES.get(path), json=body, headers={"if-match": "*"}
+    )
 
 
 @pytest.fixture
@@ -109,12 +114,13 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
     invitation = await owner.post("/api/v1/invitations", json={"email": "n@theirs.test", "role": "viewer"})
     key = await owner.post("/api/v1/api-keys", json={"name": "K", "permissions": ["org:read"], "expires_at": None})
     assert (await owner.put("/api/v1/variables/theirs", json={"value": 1})).status_code == 201
+    agent_id = (await owner.get("/api/v1/agents")).json()["agents"][0]["id"]
     session = (await owner.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
     return {
         "workflow_id": "theirs", "run_id": execution_id, "execution_id": execution_id, "approval_id": str(approval_id),
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
-        "other_id": execution_id, "name": "theirs", "invitation_id": invitation.json()["id"],
-        "key_id": key.json()["id"], "session_id": session,
+        "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
+        "invitation_id": invitation.json()["id"], "key_id": key.json()["id"], "session_id": session,
     }  # fmt: skip
 
 
@@ -122,7 +128,9 @@ class TestMatrix:
     async def test_anonymous(self, control_plane: ControlPlane) -> None:
         for method, path, permission in routes(control_plane.app):
             ids = (
-                dict.fromkeys(("workflow_id", "letter_id", "name"), "1") | dict.fromkeys(UUIDS, NOBODY) | {"slug": "x"}
+                dict.fromkeys(("workflow_id", "letter_id", "name", "number"), "1")
+                | dict.fromkeys(UUIDS, NOBODY)
+                | {"slug": "x"}
             )
             for client in (control_plane.public, control_plane.runtime):
                 status = (await call(client, method, path, ids)).status_code
@@ -170,6 +178,7 @@ class TestMatrix:
 
 
 UUIDS = (
+    "agent_id",
     "run_id",
     "execution_id",
     "other_id",

@@ -147,6 +147,7 @@ async def control_plane(application: FastAPI, settings: Settings) -> AsyncIterat
             await app.state.listener.connected.wait()
             yield plane
     app.router.routes[:] = routes
+    app.openapi_schema = None
 
 
 @pytest.fixture

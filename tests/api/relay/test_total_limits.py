@@ -48,10 +48,10 @@ class TestTotal:
         """Though older ones wait for one: they were delivered again after it was taken."""
         await control_plane.publish()
         older = [await control_plane.execute() for _ in range(10)]
-        await rows(control_plane, "UPDATE outbox SET available_at = 'infinity'")
+        await rows(control_plane, "UPDATE outbox SET dead = true")
         younger = await control_plane.execute()
         assert await take(control_plane, **{limit: 1}) == [younger]
-        await rows(control_plane, "UPDATE outbox SET available_at = now()")
+        await rows(control_plane, "UPDATE outbox SET dead = false, available_at = now()")
         assert await take(control_plane, **{limit: 1}) == [younger]
         assert len(await take(control_plane, 20)) == len(older)
 

@@ -53,9 +53,10 @@ bench-day: setup  ## Run a day's executions (EXECUTIONS=5000) and upkeep after i
 bench-reads: setup  ## Measure lists and looks with 100,000 executions of 100 organisations, each beside its bound
 	@$(BIN)/python -W ignore -m tests.benchmarks.reads
 
-schema: setup  ## Write docs/workflow.schema.json and docs/roles.md anew
+schema: setup  ## Write docs/workflow.schema.json, docs/roles.md and the client's schemas anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json
 	@$(BIN)/python -m api.identity.documents > docs/roles.md
+	@$(BIN)/python -m tools.client_schemas
 
 constraints: setup  ## Resolve the dependencies anew into constraints.txt, for the oldest Python we promise (Debian 12)
 	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --python-version 3.11.2 --upgrade -o constraints.txt

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
 
 import click
-import orjson
 
 from api.cli.output import print_json
-from api.cli.remote import Remote, call
+from api.cli.remote import control_plane
 from compiler.problems import one_line
-
-PATH = "/api/v1/api-keys"
 
 
 @click.group("api-keys")
@@ -30,16 +26,16 @@ def api_keys_command() -> None:
 def create_command(name: str, permissions: tuple[str, ...], days: int) -> None:
     """Make a key with a NAME; it is shown this once."""
     expires_at = datetime.now(UTC) + timedelta(days=days)
-    order = {"name": name, "permissions": permissions, "expires_at": expires_at}
-    headers = {"content-type": "application/json"}
-    print_json(call(Remote(), "POST", PATH, content=orjson.dumps(order), headers=headers))
+    with control_plane() as factory:
+        print_json(factory.api_keys.create(name, permissions, expires_at=expires_at.isoformat()))
 
 
 @api_keys_command.command("list")
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def list_command(output_format: str) -> None:
     """List the keys."""
-    answer = call(Remote(), "GET", PATH)
+    with control_plane() as factory:
+        answer = factory.api_keys.list()
     if output_format == "json":
         print_json(answer)
         return
@@ -54,5 +50,6 @@ def list_command(output_format: str) -> None:
 @click.argument("key_id", metavar="ID")
 def revoke_command(key_id: str) -> None:
     """Revoke a key: it is refused from now on."""
-    Remote().send("DELETE", f"{PATH}/{quote(key_id, safe='')}")
+    with control_plane() as factory:
+        factory.api_keys.revoke(key_id)
     click.echo("revoked")

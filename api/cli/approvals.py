@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import getpass
-from typing import Any
-from urllib.parse import quote
+from typing import Literal
 
 import click
-import orjson
 
+from agent_factory_client.schemas import ApprovalView
 from api.cli.output import print_json
-from api.cli.remote import Remote, call
+from api.cli.remote import control_plane
 from compiler.problems import one_line
-
-PATH = "/api/v1/approvals"
-PAGE = 200
 
 _format = click.option(
     "--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -31,14 +27,8 @@ def approvals_command() -> None:
 @_format
 def list_command(everything: bool, output_format: str) -> None:
     """List the approvals that wait for a decision, the newest first."""
-    remote, approvals = Remote(), []
-    query: dict[str, Any] = {"limit": PAGE} | ({} if everything else {"status": "pending"})
-    while True:
-        page = call(remote, "GET", PATH, params=query)
-        approvals += page["approvals"]
-        if page["next"] is None:
-            break
-        query["before"] = page["next"]
+    with control_plane() as factory:
+        approvals = [*factory.approvals.each(status=None if everything else "pending")]
     if output_format == "json":
         print_json({"approvals": approvals})
         return
@@ -54,7 +44,8 @@ def list_command(everything: bool, output_format: str) -> None:
 @_format
 def show_command(approval_id: str, output_format: str) -> None:
     """Show an approval."""
-    approval = call(Remote(), "GET", f"{PATH}/{quote(approval_id, safe='')}")
+    with control_plane() as factory:
+        approval = factory.approvals.show(approval_id)
     if output_format == "json":
         print_json(approval)
     else:
@@ -79,17 +70,10 @@ def reject_command(approval_id: str, comment: str | None, by: str | None) -> Non
     _decide(approval_id, "reject", comment, by)
 
 
-def _decide(approval_id: str, decision: str, comment: str | None, by: str | None) -> None:
-    remote = Remote()
-    by = by or call(remote, "GET", "/api/v1/auth/me")["email"] or _user()
-    body = {"decision": decision, "comment": comment, "by": by, "via": "cli"}
-    approval = call(
-        remote,
-        "POST",
-        f"{PATH}/{quote(approval_id, safe='')}/decision",
-        content=orjson.dumps(body),
-        headers={"content-type": "application/json"},
-    )
+def _decide(approval_id: str, decision: Literal["approve", "reject"], comment: str | None, by: str | None) -> None:
+    with control_plane() as factory:
+        by = by or factory.auth.me()["email"] or _user()
+        approval = factory.approvals.decide(approval_id, decision, comment=comment, by=by, via="cli")
     click.echo("\n".join(describe_approval(approval)))
 
 
@@ -100,7 +84,7 @@ def _user() -> str:
         return "cli"
 
 
-def describe_approval(approval: dict[str, Any]) -> list[str]:
+def describe_approval(approval: ApprovalView) -> list[str]:
     """Return an approval as lines of text."""
     lines = [
         f"{one_line(approval['title'])}: {_standing(approval)}",
@@ -115,10 +99,10 @@ def describe_approval(approval: dict[str, Any]) -> list[str]:
         lines.append(f"  due at {approval['due_at']}, then {approval['on_timeout']}")
     if approval["decision"]:
         comment = f": {one_line(approval['comment'])}" if approval["comment"] else ""
-        lines.append(f"  by {one_line(approval['by'])} at {approval['decided_at']} ({approval['via']}){comment}")
+        lines.append(f"  by {one_line(approval['by'] or '-')} at {approval['decided_at']} ({approval['via']}){comment}")
     return lines
 
 
-def _standing(approval: dict[str, Any]) -> str:
+def _standing(approval: ApprovalView) -> str:
     words = {"approve": "approved", "reject": "rejected", "fail": "timed out"}
     return words[approval["decision"]] if approval["decision"] else str(approval["status"])

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import quote
-
 import click
-import orjson
 
 from api.cli.output import print_json
-from api.cli.remote import Remote, call
+from api.cli.remote import control_plane
 from compiler.problems import one_line
-
-PATH = "/api/v1/dead-letters"
-PAGE = 200
 
 _workflow = click.option("--workflow", "workflow_id", metavar="ID", help="Only those of this workflow.")
 
@@ -28,14 +21,8 @@ def dead_letters_command() -> None:
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def list_command(workflow_id: str | None, output_format: str) -> None:
     """List the orders to Airflow that the relay gave up, the newest first."""
-    remote, letters = Remote(), []
-    query: dict[str, Any] = {"limit": PAGE} | ({"workflow_id": workflow_id} if workflow_id else {})
-    while True:
-        page = call(remote, "GET", PATH, params=query)
-        letters += page["dead_letters"]
-        if page["next"] is None:
-            break
-        query["before"] = page["next"]
+    with control_plane() as factory:
+        letters = [*factory.dead_letters.each(workflow_id=workflow_id)]
     if output_format == "json":
         print_json({"dead_letters": letters})
         return
@@ -56,10 +43,8 @@ def redeliver_command(letter_id: str | None, everything: bool, workflow_id: str 
     """Have a dead letter delivered again, or all: the executions that failed for it are pending again."""
     if (letter_id is None) != everything or (workflow_id and not everything):
         raise click.UsageError("Name one ID, or give --all, with or without --workflow.")
-    if letter_id is not None:
-        answer = call(Remote(), "POST", f"{PATH}/{quote(letter_id, safe='')}/redeliver")
-    else:
-        body = orjson.dumps({"workflow_id": workflow_id})
-        headers = {"content-type": "application/json"}
-        answer = call(Remote(), "POST", f"{PATH}/redeliver", content=body, headers=headers)
-    print_json(answer)
+    with control_plane() as factory:
+        if letter_id is not None:
+            print_json(factory.dead_letters.redeliver(letter_id))
+        else:
+            print_json(factory.dead_letters.redeliver_all(workflow_id=workflow_id))

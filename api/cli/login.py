@@ -6,10 +6,10 @@ import os
 import sys
 
 import click
-import httpx
 
+from agent_factory_client import AgentFactory, ApiError, ConnectionFailed, NotAControlPlane
 from api.cli.output import print_json
-from api.cli.remote import Remote, RemoteError, call, read_answer, running_platform_url
+from api.cli.remote import RemoteError, control_plane, control_plane_of_login, running_platform_url
 from api.cli.stored_login import StoredLogin, read_login, store_login
 
 
@@ -25,13 +25,8 @@ def login_command(url: str | None, email: str, organization: str | None, passwor
         raise RemoteError("No control plane is known: give --url, or start one with `agent-factory up`.")
     address = address.rstrip("/")
     password = sys.stdin.readline().rstrip("\n") if password_stdin else click.prompt("Password", hide_input=True)
-    order = {"email": email, "password": password} | ({"organization": organization} if organization else {})
-    try:
-        with httpx.Client(timeout=30.0) as client:
-            response = client.post(f"{address}/api/v1/auth/token", json=order)
-    except (httpx.TransportError, httpx.InvalidURL) as error:
-        raise RemoteError(f"No control plane answers at {address} ({type(error).__name__}).") from None
-    answer = read_answer(response)
+    with AgentFactory(address, timeout=30.0) as factory:
+        answer = factory.auth.log_in(email, password, organization=organization)
     store_login(StoredLogin.of(address, answer))
     click.echo(f"Logged in at {address} as {email}: {answer['role']} of {answer['organization']}.")
 
@@ -44,9 +39,10 @@ def logout_command() -> None:
         click.echo("Nobody is logged in.")
         return
     try:
-        Remote.of_login().request("POST", "/api/v1/auth/logout")
-    except RemoteError as error:
-        click.echo(f"The control plane was not told: {error.message}", err=True)
+        with control_plane_of_login() as factory:
+            factory.auth.log_out()
+    except (RemoteError, ApiError, ConnectionFailed, NotAControlPlane) as error:
+        click.echo(f"The control plane was not told: {error}", err=True)
     store_login(None)
     click.echo("Logged out.")
 
@@ -54,4 +50,5 @@ def logout_command() -> None:
 @click.command("whoami")
 def whoami_command() -> None:
     """Show who the commands act as, and what they may."""
-    print_json(call(Remote(), "GET", "/api/v1/auth/me"))
+    with control_plane() as factory:
+        print_json(factory.auth.me())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -12,8 +13,10 @@ COMMANDS = {
     "explain": "api.cli.explain",
     "new": "api.cli.new",
     "run": "api.cli.run",
-    "publish": "api.cli.remote",
-    "execute": "api.cli.remote",
+    "agents": "api.cli.agents",
+    "workflows": "api.cli.workflows",
+    "publish": "api.cli.workflows",
+    "execute": "api.cli.workflows",
     "executions": "api.cli.executions",
     "approvals": "api.cli.approvals",
     "variables": "api.cli.variables",
@@ -47,6 +50,20 @@ class LazyGroup(click.Group):
         command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; what the control plane refuses is one sentence and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            from api.cli.remote import as_click_error
+
+            said = as_click_error(error)
+            if said is None:
+                raise
+            raise said from None
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

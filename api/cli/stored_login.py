@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
 import orjson
 
+from agent_factory_client import AgentFactory, ApiError
+from agent_factory_client.schemas import TokenAnswer
 from api.platform.home import write_private
 
 SPARE_SECONDS = 30.0
@@ -34,10 +34,9 @@ class StoredLogin:
     valid_until: float
 
     @classmethod
-    def of(cls, url: str, answer: dict[str, Any], refresh_token: str | None = None) -> StoredLogin:
+    def of(cls, url: str, answer: TokenAnswer) -> StoredLogin:
         """Return the login of an answer with tokens."""
-        token = str(answer.get("refresh_token") or refresh_token)
-        return cls(url, str(answer["access_token"]), token, time.time() + float(answer["expires_in"]))
+        return cls(url, answer["access_token"], answer["refresh_token"], time.time() + answer["expires_in"])
 
     @property
     def is_fresh(self) -> bool:
@@ -69,13 +68,13 @@ def store_login(login: StoredLogin | None) -> None:
     write_private(path, orjson.dumps(asdict(login)))
 
 
-def fresh_login(client: httpx.Client) -> StoredLogin | None:
+def fresh_login() -> StoredLogin | None:
     """Return the stored login with an access token that lasts; refresh it where needed.
 
     One process at a time: a refresh token that is used twice ends the session.
 
     :raises LoginOver: The session has ended.
-    :raises httpx.TransportError: The control plane does not answer.
+    :raises ConnectionFailed: The control plane does not answer.
     """
     login = read_login()
     if login is None or login.is_fresh:
@@ -84,12 +83,15 @@ def fresh_login(client: httpx.Client) -> StoredLogin | None:
         login = read_login()
         if login is None or login.is_fresh:
             return login
-        response = client.post(f"{login.url}/api/v1/auth/refresh", json={"refresh_token": login.refresh_token})
-        if response.status_code == 401:
+        try:
+            with AgentFactory(login.url, timeout=30.0) as factory:
+                answer = factory.auth.refresh(login.refresh_token)
+        except ApiError as error:
+            if error.status != 401:
+                raise
             store_login(None)
-            raise LoginOver
-        response.raise_for_status()
-        login = StoredLogin.of(login.url, response.json())
+            raise LoginOver from None
+        login = StoredLogin.of(login.url, answer)
         store_login(login)
         return login
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from typing import Any
-from urllib.parse import quote
 
 import click
 import orjson
 
 from api.cli.output import print_json
-from api.cli.remote import Remote, call, refuse_response
+from api.cli.remote import control_plane
 from compiler.problems import one_line
-
-PATH = "/api/v1/variables"
 
 _environment = click.option("--environment", default="default", show_default=True, metavar="NAME")
 
@@ -28,8 +25,8 @@ def variables_command() -> None:
 @click.option("--format", "output_format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def list_command(environment: str | None, output_format: str) -> None:
     """List the variables; of secret ones the names only."""
-    query = {"environment": environment} if environment else {}
-    found = call(Remote(), "GET", PATH, params=query)
+    with control_plane() as factory:
+        found = factory.variables.list(environment=environment)
     if output_format == "json":
         print_json(found)
         return
@@ -51,17 +48,9 @@ def set_command(name: str, value: str | None, secret: bool, is_json: bool, envir
     if secret and (value is not None or is_json):
         raise click.UsageError("A secret does not belong on the command line, where others see it; leave VALUE out.")
     text = _ask(name) if value is None else value
-    body = {"value": _parse(text) if is_json else text, "secret": secret}
-    print_json(
-        call(
-            Remote(),
-            "PUT",
-            f"{PATH}/{_checked(name)}",
-            params={"environment": environment},
-            content=orjson.dumps(body),
-            headers={"content-type": "application/json"},
-        )
-    )
+    meant = _parse(text) if is_json else text
+    with control_plane() as factory:
+        print_json(factory.variables.set(name, meant, secret=secret, environment=environment))
 
 
 @variables_command.command("unset")
@@ -69,13 +58,8 @@ def set_command(name: str, value: str | None, secret: bool, is_json: bool, envir
 @_environment
 def unset_command(name: str, environment: str) -> None:
     """Remove the variable NAME."""
-    response = Remote().request("DELETE", f"{PATH}/{_checked(name)}", params={"environment": environment})
-    if response.status_code != 204:
-        refuse_response(response)
-
-
-def _checked(name: str) -> str:
-    return quote(name, safe="")
+    with control_plane() as factory:
+        factory.variables.remove(name, environment=environment)
 
 
 def _ask(name: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from api.cli.executions import describe_comparison, read_events
+from agent_factory_client.events import Event, read_events
+from api.cli.execution_text import describe_comparison
 from api.cli.main import main
 from operators.execution.records import StepRecord
 from tests.api.control_plane import UNIT, ControlPlane
@@ -109,12 +110,12 @@ async def test_a_secret_is_read_from_standard_input_only(control_plane: ControlP
 
 def test_events_of_a_stream() -> None:
     lines = ["retry: 2000", "", ": heartbeat", "", "event: step", "id: 1", 'data: {"a": 1}', ""]
-    assert list(read_events(iter(lines))) == [("1", "step", {"a": 1})]
+    assert list(read_events(iter(lines))) == [Event("1", "step", {"a": 1})]
 
 
 def test_steps_of_one_side() -> None:
     side: dict[str, Any] = {
         "workflow_id": "w", "version": 1, "execution_id": "i", "status": "success", "duration_ms": None,
     }  # fmt: skip
-    compared = {"left": side, "right": side, "steps": [{"id": "a", "left": None, "right": {}, "output": None}]}
+    compared: Any = {"left": side, "right": side, "steps": [{"id": "a", "left": None, "right": {}, "output": None}]}
     assert describe_comparison(compared)[-1] == "  a: only in the right one"

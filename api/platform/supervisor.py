@@ -34,6 +34,8 @@ from operators.sandbox.processes import die_with_parent
 START_SECONDS = 300.0
 STOP_SECONDS = 15.0
 RESTARTS_IN_TEN_MINUTES = 5
+DATABASE_SHADOW_SECONDS = 60.0
+"""So long after PostgreSQL died, the deaths of others are put down to that."""
 WATCH_SECONDS = 0.5
 OWNER_URL = "AGENT_FACTORY_DATABASE_OWNER_URL"
 """For the migration alone."""
@@ -246,7 +248,8 @@ class Supervisor:
     def _replace(self, child: Child) -> None:
         """Start a dead child again, later each time; give up after a few deaths within ten minutes.
 
-        While a disk is full or read-only it waits for that to end.
+        Deaths that PostgreSQL's own has caused do not count. While a disk is full or read-only it waits for that to
+        end.
         """
         notice = _capital(child.death_notice())
         child.kill_group()
@@ -256,6 +259,12 @@ class Supervisor:
         if trouble:
             self._wait_for_disks(notice, trouble)
         now = time.monotonic()
+        if self._lost_its_database(child, now):
+            self.report("notice", f"{notice} PostgreSQL was away. Starting it again in 1 s.")
+            self._pause(1.0)
+            child.start()
+            self._write_state("ready")
+            return
         child.restarts = [moment for moment in child.restarts if now - moment < 600]
         if len(child.restarts) >= RESTARTS_IN_TEN_MINUTES:
             raise PlatformError(f"{notice} It died {len(child.restarts) + 1} times within ten minutes; giving up.")
@@ -265,6 +274,11 @@ class Supervisor:
         self._pause(delay)
         child.start()
         self._write_state("ready")
+
+    def _lost_its_database(self, child: Child, now: float) -> bool:
+        """Whether a death is one that PostgreSQL's has caused."""
+        database = self.children[0]
+        return child is not database and any(now - moment < DATABASE_SHADOW_SECONDS for moment in database.restarts)
 
     def _pause(self, seconds: float = 0.1) -> None:
         """Wait, but notice within a moment that the platform is to stop."""

@@ -18,6 +18,8 @@ from api.agents.endpoints import router as agents
 from api.agents.version_endpoints import router as versions
 from api.api_keys.endpoints import router as api_keys
 from api.approvals.endpoints import router as approvals
+from api.audit.endpoints import router as audit
+from api.audit.trail import start_trail
 from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
@@ -69,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("agent-factory"),
         lifespan=_lifespan,
         redirect_slashes=False,
-        dependencies=[Depends(count_strangers)],
+        dependencies=[Depends(count_strangers), Depends(start_trail)],
         # Their pages run scripts of a foreign host where people enter tokens.
         docs_url=None,
         redoc_url=None,
@@ -81,7 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
     designer = (agents, versions, trials, variables)
-    for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
+    governance = (audit,)
+    for router in (*public, webhooks, *designer, *identity, *governance, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)
     openapi.install(app)

@@ -1,6 +1,7 @@
 """The tables. Every table of a tenant has ``organization_id``, also in each of its keys."""
 
 from api.models.approval import Approval
+from api.models.audit import AuditEntry, PlatformAuditEntry
 from api.models.base import Base
 from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
@@ -28,6 +29,7 @@ __all__ = [
     "Approval",
     "Artifact",
     "Attempts",
+    "AuditEntry",
     "Base",
     "EventSubscription",
     "ExecutionStep",
@@ -38,6 +40,7 @@ __all__ = [
     "Organization",
     "OutboxEntry",
     "PasswordReset",
+    "PlatformAuditEntry",
     "PreparedInput",
     "ReceivedEvent",
     "RefreshToken",

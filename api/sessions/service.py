@@ -13,6 +13,7 @@ from api.accounts.passwords import hash_password, needs_rehash, verify_password
 from api.accounts.repository import UserRepository
 from api.accounts.secrets import digest_of, new_token
 from api.accounts.throttling import LOGINS_OF_ACCOUNT, LOGINS_OF_ADDRESS, TOKENS_OF_ADDRESS, Throttle
+from api.audit.trail import note, record, write
 from api.database import Database
 from api.identity.callers import Caller
 from api.identity.permissions import Role
@@ -86,6 +87,13 @@ class SessionService:
             sessions = SessionRepository(session)
             session_id = await sessions.add(user.id, acting.organization_id, client, lifetime=SESSION_SECONDS)
             refresh_token = await _add_token(sessions, session_id)
+            await record(
+                session,
+                "session.begin",
+                f"auth/sessions/{session_id}",
+                organization_id=acting.organization_id,
+                user_id=user.id,
+            )
         return await self._answer(acting, session_id, refresh_token)
 
     async def refresh(self, token: SecretStr, *, address: str) -> TokenAnswer:
@@ -127,6 +135,9 @@ class SessionService:
             if acting is None:
                 raise not_found("organisation", slug)
             await SessionRepository(session).switch(caller.session_id, acting.organization_id)
+            before, after = {"organization": caller.organization}, {"organization": slug}
+            note(resource=f"auth/sessions/{caller.session_id}", before=before, after=after)
+            await write(session)
         return await self._access(acting, caller.session_id)
 
     async def sessions(self, caller: Caller) -> SessionList:
@@ -151,6 +162,9 @@ class SessionService:
         assert caller.user_id is not None
         async with self._database.system() as session:
             revoked = await SessionRepository(session).revoke(caller.user_id, session_id)
+            if revoked:
+                note(resource=f"auth/sessions/{session_id}" if session_id else "auth/sessions")
+                await write(session)
         if session_id is not None and not revoked:
             raise not_found("session", session_id)
 

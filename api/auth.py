@@ -32,6 +32,9 @@ PUBLIC = frozenset(
         ("POST", "/api/v1/auth/password/forgotten"),
         ("POST", "/api/v1/auth/password/reset"),
         ("POST", "/api/v1/auth/invitations/accept"),
+        ("GET", "/api/v1/auth/oidc"),
+        ("POST", "/api/v1/auth/oidc/{provider}/begin"),
+        ("POST", "/api/v1/auth/oidc/{provider}/finish"),
     }
 )
 """The endpoints of ``/api/v1`` that anybody may call; each asks for a secret of its own or tells nothing."""

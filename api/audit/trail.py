@@ -34,12 +34,14 @@ NOT_AUDITED = {
     ("POST", "/api/v1/agents/{agent_id}/preview"): "keeps nothing",
     ("POST", "/api/v1/agents/{agent_id}/test"): "keeps nothing",
     ("POST", "/api/v1/auth/refresh"): "goes on with a session whose beginning is in the log",
+    ("POST", "/api/v1/auth/oidc/{provider}/begin"): "logs nobody in; its end is in the log",
     ("POST", "/api/v1/auth/password/forgotten"): "sends a mail at most; the reset itself is in the log",
 }
 """Routes of ``/api/v1`` that leave no entry although their method may change something, each with its reason."""
 
 ACTIONS = {
     ("POST", "/api/v1/auth/token"): "session.begin",
+    ("POST", "/api/v1/auth/oidc/{provider}/finish"): "session.begin",
     ("POST", "/api/v1/auth/switch"): "session.switch",
     ("POST", "/api/v1/auth/logout"): "session.end",
     ("DELETE", "/api/v1/auth/sessions"): "session.end_all",

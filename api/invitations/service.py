@@ -114,7 +114,7 @@ async def accept_invitation(database: Database, order: InvitationAccept, *, addr
 async def _join(session: AsyncSession, digest: bytes, name: str, password_hash: str | None) -> None:
     users = UserRepository(session)
     invitation = await find_open(session, digest, lock=True)
-    if invitation is None or not await _still_stands(session, invitation):
+    if invitation is None or not await still_stands(session, invitation):
         raise _invalid()
     if password_hash is not None:
         user = await users.add(invitation.email, name, password_hash, verified=invitation.by_mail)
@@ -136,7 +136,7 @@ async def _join(session: AsyncSession, digest: bytes, name: str, password_hash: 
     )
 
 
-async def _still_stands(session: AsyncSession, invitation: Invitation) -> bool:
+async def still_stands(session: AsyncSession, invitation: Invitation) -> bool:
     """Tell whether the inviter could invite in this role today; what the operator invited stands."""
     if invitation.invited_by is None:
         return True

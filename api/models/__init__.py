@@ -6,7 +6,16 @@ from api.models.base import Base
 from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
-from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
+from api.models.identity import (
+    Attempts,
+    OidcFlow,
+    PasswordReset,
+    RefreshToken,
+    SigningKey,
+    User,
+    UserIdentity,
+    UserSession,
+)
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
 from api.models.upkeep import UpkeepRun
@@ -37,6 +46,7 @@ __all__ = [
     "Invitation",
     "Lease",
     "Membership",
+    "OidcFlow",
     "Organization",
     "OutboxEntry",
     "PasswordReset",

@@ -35,6 +35,15 @@ SESSION_SECONDS = 90 * 86_400
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A session that has begun."""
+
+    acting: Acting
+    session_id: UUID
+    refresh_token: SecretStr
+
+
+@dataclass(frozen=True)
 class Acting:
     """A user, an organisation and the user's role in it."""
 
@@ -83,18 +92,25 @@ class SessionService:
         async with self._database.system() as session:
             if new_hash is not None and (row := await UserRepository(session).get(user.id)) is not None:
                 row.password_hash = new_hash
-            acting = await _choose(session, user, slug)
-            sessions = SessionRepository(session)
-            session_id = await sessions.add(user.id, acting.organization_id, client, lifetime=SESSION_SECONDS)
-            refresh_token = await _add_token(sessions, session_id)
-            await record(
-                session,
-                "session.begin",
-                f"auth/sessions/{session_id}",
-                organization_id=acting.organization_id,
-                user_id=user.id,
-            )
-        return await self._answer(acting, session_id, refresh_token)
+            begun = await self.begin(session, user, slug, client)
+        return await self.tell(begun)
+
+    async def begin(self, session: AsyncSession, user: User, slug: str | None, client: str) -> Begun:
+        """Begin the session of a user who showed who they are, in a transaction that sees every organisation.
+
+        :raises Problem: 403 where the user has no such organisation.
+        """
+        acting = await _choose(session, user, slug)
+        sessions = SessionRepository(session)
+        session_id = await sessions.add(user.id, acting.organization_id, client, lifetime=SESSION_SECONDS)
+        refresh_token = await _add_token(sessions, session_id)
+        resource = f"auth/sessions/{session_id}"
+        await record(session, "session.begin", resource, organization_id=acting.organization_id, user_id=user.id)
+        return Begun(acting, session_id, refresh_token)
+
+    async def tell(self, begun: Begun) -> TokenAnswer:
+        """Return the tokens of a session that has begun."""
+        return await self._answer(begun.acting, begun.session_id, begun.refresh_token)
 
     async def refresh(self, token: SecretStr, *, address: str) -> TokenAnswer:
         """Give the next tokens of a session for a refresh token, which is used up.

@@ -37,6 +37,7 @@ OF_PEOPLE = {
     "password_resets": "of people",
     "attempts": "tries to log in, counted before it is known who calls",
     "signing_keys": "the installation's",
+    "oidc_flows": "of people, before they have logged in",
     "upkeep_runs": "the installation's",
     "platform_audit_log": "the installation's",
 }

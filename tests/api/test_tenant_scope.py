@@ -53,7 +53,7 @@ PERSON = UUID("01990000-0000-7000-8000-000000000005")
 # Users and what is theirs belong to no organisation.
 WITHOUT_TENANT = {
     "organizations", "releases", "agent_factory_migrations", "users", "user_identities", "user_sessions",
-    "refresh_tokens", "password_resets", "attempts", "signing_keys", "upkeep_runs",
+    "refresh_tokens", "password_resets", "attempts", "signing_keys", "upkeep_runs", "oidc_flows",
     "platform_audit_log",
 }  # fmt: skip
 

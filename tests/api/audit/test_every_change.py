@@ -8,12 +8,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from api.accounts.operations import Operations
 from api.audit.trail import ACTIONS, NOT_AUDITED
 from api.auth import PREFIX
+from api.oidc.settings import OidcProvider
+from api.settings import Settings
 from tests.api.control_plane import ControlPlane, workflow
 from tests.api.identity.people import PASSWORD, People
+from tests.api.oidc.providers import CLIENT_ID, CLIENT_SECRET, log_in_there, provider
 
 pytestmark = pytest.mark.platform
 
@@ -30,6 +34,14 @@ def test_every_route_is_audited_or_has_a_reason(application: FastAPI) -> None:
     found = {(method, path): action for method, path, action in changing_routes(application)}
     assert {route for route, action in found.items() if action is None} == set(NOT_AUDITED)
     assert found.keys() >= ACTIONS.keys()
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Iterator[Settings]:
+    """The settings of the other tests, with a provider to log in by."""
+    with provider(["http://factory.test/login/corp"]) as issuer:
+        corp = OidcProvider(name="corp", issuer=issuer, client_id=CLIENT_ID, client_secret=SecretStr(CLIENT_SECRET))
+        yield settings.model_copy(update={"oidc_providers": (corp,)})
 
 
 class Walk:
@@ -202,6 +214,16 @@ async def _walk_accounts(walk: Walk) -> None:
     await call("DELETE /api/v1/auth/sessions", ann)
     ann, _ = await log_in()
     await call("POST /api/v1/auth/logout", ann)
+    await people.sql(
+        "INSERT INTO user_identities (issuer, subject, user_id) SELECT :issuer, 'ann', id FROM users"
+        " WHERE email = 'ann@x.test'",
+        issuer=plane.app.state.settings.oidc_providers[0].issuer,
+    )
+    names = {"provider": "corp"}
+    begun = await call("POST /api/v1/auth/oidc/{provider}/begin", plane.public, names=names)
+    back = await log_in_there(begun["authorization_url"], "ann")
+    order = {"login_token": begun["login_token"], "code": back["code"], "state": back["state"], "iss": back["iss"]}
+    await call("POST /api/v1/auth/oidc/{provider}/finish", plane.public, names=names, json=order)
     ann, _ = await log_in()
     await call("POST /api/v1/auth/switch", ann, json={"organization": "other"}, digests="ba")
     await call("POST /api/v1/auth/password/forgotten", plane.public, json={"email": "ann@x.test"})

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from agent_factory_client.schemas import (
     AccessToken,
     ApiKeyList,
     ApiKeyMade,
     CallerView,
+    FlowView,
     InvitationList,
     InvitationView,
     MemberList,
     MemberView,
     OrganizationList,
     OrganizationView,
+    ProviderList,
     SessionList,
     TeamList,
     TeamView,
@@ -38,6 +41,28 @@ class Auth:
         """Return new tokens. A refresh token that is used twice ends its session."""
         body = {"refresh_token": refresh_token}
         return self._transport.json(TokenAnswer, "POST", path("/auth/refresh"), body=body)
+
+    def oidc_providers(self) -> ProviderList:
+        """Return the OpenID Connect providers by which people may log in."""
+        return self._transport.json(ProviderList, "GET", path("/auth/oidc"))
+
+    def begin_oidc(self, provider: str, *, back_to: Literal["web", "cli"] = "web") -> FlowView:
+        """Begin a login by a provider: where to go, and a token for :meth:`finish_oidc`."""
+        return self._transport.json(FlowView, "POST", path("/auth/oidc/{}/begin", provider), body={"back_to": back_to})
+
+    def finish_oidc(
+        self,
+        provider: str,
+        *,
+        login_token: str,
+        code: str,
+        state: str,
+        iss: str | None = None,
+        organization: str | None = None,
+    ) -> TokenAnswer:
+        """End a login with what the provider sent back. It can be tried once."""
+        body = {"login_token": login_token, "code": code, "state": state, "iss": iss, "organization": organization}
+        return self._transport.json(TokenAnswer, "POST", path("/auth/oidc/{}/finish", provider), body=body)
 
     def switch(self, organization: str) -> AccessToken:
         """Return an access token for another organisation of the caller."""

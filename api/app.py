@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import httpx
 from fastapi import Depends, FastAPI
 
 from api import problems
@@ -18,6 +19,8 @@ from api.agents.endpoints import router as agents
 from api.agents.version_endpoints import router as versions
 from api.api_keys.endpoints import router as api_keys
 from api.approvals.endpoints import router as approvals
+from api.audit.endpoints import router as audit
+from api.audit.trail import start_trail
 from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
@@ -39,6 +42,8 @@ from api.mail.mailer import make_mailer
 from api.members.endpoints import router as members
 from api.metrics.endpoints import router as metrics
 from api.notifications import Listener
+from api.oidc.client import OidcClient
+from api.oidc.endpoints import router as oidc
 from api.organizations.endpoints import router as organizations
 from api.organizations.repository import OrganizationRepository
 from api.pauses.endpoints import router as pauses
@@ -69,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("agent-factory"),
         lifespan=_lifespan,
         redirect_slashes=False,
-        dependencies=[Depends(count_strangers)],
+        dependencies=[Depends(count_strangers), Depends(start_trail)],
         # Their pages run scripts of a foreign host where people enter tokens.
         docs_url=None,
         redoc_url=None,
@@ -79,9 +84,10 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
-    identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
+    identity = (sessions, oidc, accounts, api_keys, organizations, members, invitations, teams, signing)
     designer = (agents, versions, trials, variables)
-    for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
+    governance = (audit,)
+    for router in (*public, webhooks, *designer, *identity, *governance, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)
     openapi.install(app)
@@ -108,6 +114,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         keys = app.state.keys = KeyRing(settings, database)
         app.state.authenticator = Authenticator(settings, database, keys, operated)
         app.state.mailer = make_mailer(settings)
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0, follow_redirects=False))
+        app.state.oidc = {provider.name: OidcClient(provider, http) for provider in settings.oidc_providers}
         counter = app.state.counter = Counter(settings.redis_url)
         stack.push_async_callback(counter.close)
         app.state.trials = TrialSlots(settings.trials_per_organization)

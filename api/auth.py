@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.audit.trail import action_of, admit
 from api.gateway.admission import counted
 from api.identity.callers import Authenticator, Caller, unauthorized
 from api.identity.permissions import PERMISSIONS
@@ -23,6 +24,7 @@ from api.settings import Settings
 __all__ = ["Caller", "CallerDep", "Permission", "SettingsDep", "UserDep", "authenticate_runtime", "permit"]
 
 PREFIX = "/api/v1"
+AUDITED = "x-audit"
 PUBLIC = frozenset(
     {
         ("POST", "/api/v1/auth/token"),
@@ -30,6 +32,9 @@ PUBLIC = frozenset(
         ("POST", "/api/v1/auth/password/forgotten"),
         ("POST", "/api/v1/auth/password/reset"),
         ("POST", "/api/v1/auth/invitations/accept"),
+        ("GET", "/api/v1/auth/oidc"),
+        ("POST", "/api/v1/auth/oidc/{provider}/begin"),
+        ("POST", "/api/v1/auth/oidc/{provider}/finish"),
     }
 )
 """The endpoints of ``/api/v1`` that anybody may call; each asks for a secret of its own or tells nothing."""
@@ -110,8 +115,17 @@ class Permission:
             raise ValueError(f"A route must name a permission of api/identity/permissions.py; got {name!r}.")
         self.name = name
 
-    async def __call__(self, caller: CallerDep) -> None:
-        """Check one request.
+    async def __call__(self, request: Request, caller: CallerDep) -> None:
+        """Check one request, and tell the audit log's trail whose it is.
+
+        :raises Problem: 403; names the permission.
+        """
+        self.check(caller)
+        extra = getattr(request.scope.get("route"), "openapi_extra", None) or {}
+        admit(caller, extra.get(AUDITED))
+
+    def check(self, caller: Caller) -> None:
+        """Check a caller.
 
         :raises Problem: 403; names the permission.
         """
@@ -141,7 +155,8 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 
 
 def declare_permissions(routes: Iterable[Any]) -> None:
-    """Show each route's permission in the OpenAPI document, as ``x-permission``.
+    """Show each route's permission in the OpenAPI document, as ``x-permission``, and what the audit log calls it, as
+    ``x-audit``.
 
     :raises RuntimeError: A route of ``/api/v1`` has none and is not in ``PUBLIC``.
     """
@@ -149,6 +164,9 @@ def declare_permissions(routes: Iterable[Any]) -> None:
         if not isinstance(route, APIRoute) or not route.path.startswith(PREFIX):
             continue
         permission = permission_of(route)
+        actions = {action_of(method, route.path, permission, route.name) for method in route.methods} - {None}
+        if actions:
+            route.openapi_extra = {**(route.openapi_extra or {}), AUDITED: actions.pop()}
         if permission is not None:
             route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission}
         elif any((method, route.path) not in PUBLIC for method in route.methods):

@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from api.gateway.settings import GatewaySettings
+from api.oidc.settings import OidcProvider
 from compiler.planning import Isolation
 
 PREFIX = "AGENT_FACTORY_"
@@ -87,6 +88,7 @@ class Settings(DatabaseSettings, GatewaySettings):
     :param max_event_streams: How many streams of live events a process holds open; an organisation may have a quarter.
     :param secret_key: Encrypts secrets in the database; without it nobody can log in, and no variable can be secret.
     :param owner_email: With ``owner_password``: the first owner, made at start while the organisation has no member.
+    :param oidc_providers: Whom people may log in by, as a JSON list; see ``docs/identity.md``.
     :param smtp_host: The server that mail is handed to; without it no mail goes out.
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
@@ -114,6 +116,7 @@ class Settings(DatabaseSettings, GatewaySettings):
     secret_key: SecretStr | None = None
     owner_email: str = ""
     owner_password: SecretStr | None = None
+    oidc_providers: tuple[OidcProvider, ...] = ()
     smtp_host: str | None = None
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
     smtp_security: Literal["tls", "starttls", "none"] = "starttls"
@@ -171,6 +174,14 @@ class Settings(DatabaseSettings, GatewaySettings):
     def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 32:
             raise ValueError("must have at least 32 characters, as of `openssl rand -base64 32`")
+        return value
+
+    @field_validator("oidc_providers")
+    @classmethod
+    def _have_names_of_their_own(cls, value: tuple[OidcProvider, ...]) -> tuple[OidcProvider, ...]:
+        for names in ([each.name for each in value], [(each.issuer, each.client_id) for each in value]):
+            if len(set(names)) < len(value):
+                raise ValueError("each provider must have a name, and an issuer and client, of its own")
         return value
 
     @field_validator("smtp_sender")

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit.trail import write
 from api.auth import CallerDep
 from api.database import DatabaseDep
 
@@ -15,6 +16,7 @@ from api.database import DatabaseDep
 async def _of_caller(database: DatabaseDep, caller: CallerDep) -> AsyncIterator[AsyncSession]:
     async with database.transaction(caller.organization_id) as session:
         yield session
+        await write(session)
 
 
 async def _of_all(database: DatabaseDep) -> AsyncIterator[AsyncSession]:

@@ -9,6 +9,8 @@ from pydantic import SecretStr
 from api.accounts.repository import UserRepository
 from api.accounts.secrets import digest_of, new_token
 from api.accounts.service import AccountService, link_to
+from api.audit.repository import newest_of_platform
+from api.audit.trail import record
 from api.database import Database
 from api.invitations.repository import InvitationRepository
 from api.invitations.service import INVITATION_SECONDS
@@ -50,9 +52,10 @@ class Operations:
             organization_id = await OrganizationRepository(session).find(slug)
             if organization_id is None:
                 raise OperationRefused(f"There is no organisation {slug!r}.")
-            await InvitationRepository(session, organization_id).add(
+            row = await InvitationRepository(session, organization_id).add(
                 email, role, digest_of(token), by_mail=False, invited_by=None, lifetime=INVITATION_SECONDS
             )
+            await record(session, "invitation.make", f"invitations/{row.id}", organization_id=organization_id)
         return link_to(self._settings, "accept-invitation", token)
 
     async def set_admin(self, email: str, *, is_admin: bool) -> None:
@@ -60,14 +63,14 @@ class Operations:
 
         :raises OperationRefused: There is no such user.
         """
-        await self._change(email, platform_admin=is_admin)
+        await self._change(email, "user.admin", platform_admin=is_admin)
 
     async def set_disabled(self, email: str, *, is_disabled: bool) -> None:
         """Disable a user, whose sessions end and whose keys are refused at once, or enable them again.
 
         :raises OperationRefused: There is no such user.
         """
-        user = await self._change(email, disabled_at=datetime.now(UTC) if is_disabled else None)
+        user = await self._change(email, "user.disable", disabled_at=datetime.now(UTC) if is_disabled else None)
         async with self._database.system() as session:
             await SessionRepository(session).revoke(user.id)
 
@@ -75,11 +78,19 @@ class Operations:
         """Make a new signing key; return its id."""
         return await KeyRing(self._settings, self._database).rotate(at_once=at_once)
 
-    async def _change(self, email: str, **values: object) -> User:
+    async def audit_log(self, count: int) -> list[str]:
+        """Return the newest entries of the platform's own audit log, the newest first, a line each."""
+        async with self._database.system() as session:
+            rows = await newest_of_platform(session, count)
+        return [f"{row.at.isoformat(timespec='seconds')} {row.actor} {row.action} {row.resource}" for row in rows]
+
+    async def _change(self, email: str, action: str, **values: object) -> User:
         async with self._database.system() as session:
             user = await UserRepository(session).find(email)
             if user is None:
                 raise OperationRefused(f"There is no account of {email}.")
+            before = {name: getattr(user, name) for name in values}
             for name, value in values.items():
                 setattr(user, name, value)
+            await record(session, action, f"users/{user.id}", organization_id=None, before=before, after=values)
         return user

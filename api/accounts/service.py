@@ -10,6 +10,7 @@ from api.accounts.passwords import hash_password, verify_password
 from api.accounts.repository import PasswordResetRepository, UserRepository
 from api.accounts.secrets import digest_of, new_token
 from api.accounts.throttling import LOGINS_OF_ACCOUNT, LOGINS_OF_ADDRESS, TOKENS_OF_ADDRESS, Throttle
+from api.audit.trail import record, write
 from api.database import Database
 from api.identity.callers import Caller
 from api.mail.mailer import Mailer
@@ -66,6 +67,8 @@ class AccountService:
                 return None
             resets = PasswordResetRepository(session)
             await resets.replace(user.id, digest_of(token), by_mail=by_mail, lifetime=LINK_SECONDS)
+            if not by_mail:
+                await record(session, "password.link", f"users/{user.id}", organization_id=None)
         return link_to(self._settings, "reset-password", token)
 
     async def reset_password(self, token: SecretStr, new: SecretStr, *, address: str) -> None:
@@ -82,9 +85,11 @@ class AccountService:
         if reset is None:
             await self._throttle.enter((TOKENS_OF_ADDRESS, address))
             raise Problem(400, "invalid_link", "The link is not valid (any more); ask for a new one.")
-        await self._set(reset.user_id, new)
+        await self._set(reset.user_id, new, is_reset=True)
 
-    async def _set(self, user_id: UUID, password: SecretStr, *, besides: UUID | None = None) -> None:
+    async def _set(
+        self, user_id: UUID, password: SecretStr, *, besides: UUID | None = None, is_reset: bool = False
+    ) -> None:
         password_hash = await hash_password(password)
         async with self._database.system() as session:
             user = await UserRepository(session).get(user_id)
@@ -92,6 +97,10 @@ class AccountService:
             user.password_hash = password_hash
             await PasswordResetRepository(session).forget(user_id)
             await SessionRepository(session).revoke(user_id, besides=besides)
+            if is_reset:
+                await record(session, "password.reset", f"users/{user_id}", organization_id=None, user_id=user_id)
+            else:
+                await write(session)
 
 
 def link_to(settings: Settings, page: str, token: SecretStr) -> SecretStr:

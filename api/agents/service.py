@@ -15,6 +15,7 @@ from api.actors import actor
 from api.agents.repository import AgentRepository, DraftRepository, FoundAgent, Status
 from api.agents.schemas import AgentCreate, AgentList, AgentUpdate, AgentView, DraftState
 from api.agents.sources import check_sizes, skeleton
+from api.audit.trail import note
 from api.auth import Caller
 from api.etags import quoted, require_match
 from api.models import Agent
@@ -72,7 +73,9 @@ class AgentService:
         agent_id = await self.add(
             workflow_id, body.name, body.description, source or skeleton(workflow_id, body.name), body.canvas
         )
-        return await self.show(agent_id)
+        view = await self.show(agent_id)
+        note(resource=f"agents/{agent_id}", after=view)
+        return view
 
     async def add(self, workflow_id: str, name: str, description: str | None, source: bytes, canvas: Any) -> UUID:
         """Make an agent with its draft; return its id.
@@ -109,9 +112,12 @@ class AgentService:
         """
         await self.lock(agent_id)
         values = body.model_dump(exclude_unset=True)
+        before = await self.show(agent_id)
         if values:
             await self._agents.change(agent_id, values)
-        return await self.show(agent_id)
+        after = await self.show(agent_id)
+        note(before=before, after=after)
+        return after
 
     async def remove(self, agent_id: UUID) -> None:
         """Remove an agent that was never published.
@@ -123,6 +129,7 @@ class AgentService:
         if await self._agents.is_published(agent_id):
             detail = "Only an agent that was never published can be deleted; archive this one instead."
             raise Problem(409, "agent_published", detail)
+        note(before=await self.show(agent_id))
         await self._agents.remove(agent_id)
 
     async def draft(self, agent_id: UUID) -> Draft:
@@ -169,6 +176,7 @@ class AgentService:
         require_match(given, draft.tag)
         await self._follow(agent, document.get("id"))
         await self._drafts.put(agent_id, draft.revision + 1, source, canvas, self._by)
+        note(before=[draft.source, draft.canvas], after=[source, canvas])
         return await self.draft(agent_id)
 
     async def lock(self, agent_id: UUID) -> Agent:

@@ -14,6 +14,7 @@ from api.agents.repository import AgentRepository
 from api.agents.schemas import AgentView
 from api.agents.service import AgentService
 from api.agents.version_schemas import VersionList, VersionView
+from api.audit.trail import note
 from api.auth import Caller
 from api.etags import require_match
 from api.events.repository import SubscriptionRepository
@@ -139,6 +140,7 @@ class ArchiveService:
             raise Problem(409, "agent_not_published", detail)
         if version.archived:
             return await self._agents.show(agent_id), False
+        note(before={"archived": False}, after={"archived": True})
         await self._rows.archive(agent_id, archived=True)
         await self._routes.clear(agent_id)
         await self._subscriptions.replace(agent_id, [])
@@ -175,6 +177,7 @@ class ArchiveService:
         compilation, plan = await compile_source(
             newest.source, agent.workflow_id, self._caller.organization, self._settings.isolation
         )
+        note(before={"archived": True}, after={"archived": False})
         await self._rows.archive(agent_id, archived=False)
         await self._workflows.reopen(newest, newest.source, compilation, plan)
         return await self._agents.show(agent_id)

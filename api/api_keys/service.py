@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.api_keys.format import make_key, parse_key
 from api.api_keys.repository import ApiKeyRepository
 from api.api_keys.schemas import ApiKeyCreate, ApiKeyList, ApiKeyMade, ApiKeyView
+from api.audit.trail import note
 from api.identity.callers import Caller
 from api.identity.permissions import expand
 from api.models import ApiKey
@@ -45,7 +46,9 @@ class ApiKeyService:
         row = await self._keys.add(
             order.name, parts, order.permissions, made_by=self._caller.user_id, expires_at=order.expires_at
         )
-        return ApiKeyMade(**_view(row).model_dump(), key=key.get_secret_value())
+        view = _view(row)
+        note(resource=f"api-keys/{row.id}", after=view)
+        return ApiKeyMade(**view.model_dump(), key=key.get_secret_value())
 
     async def list(self) -> ApiKeyList:
         """Return the keys that the caller may see."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from api.approvals.repository import Status
 from api.approvals.schemas import ApprovalList, ApprovalView, DecisionCreate
 from api.approvals.service import ApprovalService, parse_approval_id
+from api.audit.trail import note
 from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.problems import Problem
@@ -54,6 +55,8 @@ async def decide_approval(approval_id: str, body: DecisionCreate, caller: Caller
     if caller.email is not None and by.lower() != caller.email:
         detail = f"`by` must be your own address, {caller.email!r}; only the operator's token decides for others."
         raise Problem(403, "not_yourself", detail)
-    return await service.decide(
+    view = await service.decide(
         parse_approval_id(approval_id), decision=body.decision, comment=body.comment, by=by, via=body.via
     )
+    note(after={"decision": view.decision, "by": view.by})
+    return view

@@ -8,6 +8,7 @@ import sys
 import click
 
 from agent_factory_client import AgentFactory, ApiError, ConnectionFailed, NotAControlPlane
+from api.cli.browser_login import log_in_by_browser
 from api.cli.output import print_json
 from api.cli.remote import RemoteError, control_plane, control_plane_of_login, running_platform_url
 from api.cli.stored_login import StoredLogin, read_login, store_login
@@ -15,15 +16,24 @@ from api.cli.stored_login import StoredLogin, read_login, store_login
 
 @click.command("login")
 @click.option("--url", help="The control plane. [default: AGENT_FACTORY_API_URL, else the running platform]")
-@click.option("--email", prompt="E-mail address", help="Whose account.")
+@click.option("--email", help="Whose account. [default: asked for]")
+@click.option("--oidc", metavar="NAME", help="Log in by this OpenID Connect provider, in the browser.")
 @click.option("--organization", metavar="SLUG", help="Which organisation to act for. [default: the first joined]")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def login_command(url: str | None, email: str, organization: str | None, password_stdin: bool) -> None:
+def login_command(
+    url: str | None, email: str | None, oidc: str | None, organization: str | None, password_stdin: bool
+) -> None:
     """Log in; the other commands use the login until `logout`."""
     address = url or os.environ.get("AGENT_FACTORY_API_URL") or running_platform_url()
     if not address:
         raise RemoteError("No control plane is known: give --url, or start one with `agent-factory up`.")
     address = address.rstrip("/")
+    if oidc is not None:
+        answer = log_in_by_browser(address, oidc, organization)
+        store_login(StoredLogin.of(address, answer))
+        click.echo(f"Logged in at {address} by {oidc}: {answer['role']} of {answer['organization']}.")
+        return
+    email = email or click.prompt("E-mail address")
     password = sys.stdin.readline().rstrip("\n") if password_stdin else click.prompt("Password", hide_input=True)
     with AgentFactory(address, timeout=30.0) as factory:
         answer = factory.auth.log_in(email, password, organization=organization)

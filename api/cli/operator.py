@@ -124,3 +124,11 @@ def disable_command(email: str, enable: bool) -> None:
 def rotate_keys_command(at_once: bool) -> None:
     """Make a new signing key for access tokens."""
     click.echo(_do(lambda operations: operations.rotate_keys(at_once=at_once)))
+
+
+@operator_command.command("audit-log")
+@click.option("--count", type=click.IntRange(1, 1000), default=50, show_default=True)
+def audit_log_command(count: int) -> None:
+    """Print what was done to the platform itself and who did it, the newest first."""
+    for line in _do(lambda operations: operations.audit_log(count)):
+        click.echo(line)

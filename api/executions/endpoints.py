@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from api.audit.trail import note
 from api.auth import CallerDep, SettingsDep, permit
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
@@ -63,6 +64,7 @@ async def execute_workflow(
     accepted = await service.accept(
         body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key, environment=body.environment
     )
+    note(resource=f"executions/{accepted.execution_id}")
     response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
     if accepted.existing:
         response.status_code = 200

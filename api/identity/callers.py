@@ -29,6 +29,7 @@ class Caller:
     :param user_id: The user; None for the operator and for API keys that the operator made.
     :param email: The user's address.
     :param session_id: The session, where ``via`` is ``token``.
+    :param key_id: The API key, where ``via`` is ``api_key``.
     """
 
     organization_id: UUID
@@ -39,6 +40,7 @@ class Caller:
     user_id: UUID | None = None
     email: str | None = None
     session_id: UUID | None = None
+    key_id: UUID | None = None
 
 
 def unauthorized() -> Problem:
@@ -97,7 +99,14 @@ class Authenticator:
         # A key may always ask whose it is.
         may = (expand(found.permissions) | {"account:own"}) & permissions_of(role)
         return Caller(
-            found.organization_id, found.organization, role, may, "api_key", user_id=found.user_id, email=found.email
+            found.organization_id,
+            found.organization,
+            role,
+            may,
+            "api_key",
+            user_id=found.user_id,
+            email=found.email,
+            key_id=found.key_id,
         )
 
     async def _of_access_token(self, bearer: str) -> Caller | None:

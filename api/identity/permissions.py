@@ -20,6 +20,7 @@ PERMISSIONS = {
     "api_key:own": "make API keys, see and revoke the own ones",
     "approval:answer": "decide an approval",
     "approval:read": "see approvals",
+    "audit:read": "see who changed what in the organisation",
     "billing:manage": "change how the organisation pays",
     "billing:read": "see what the organisation pays",
     "event:send": "send events, which start workflows",
@@ -51,7 +52,7 @@ _VIEWER = ("agent:read", "workflow:read", "account:own", "api_key:own", "approva
 _DEVELOPER = (*_VIEWER, "agent:create", "agent:edit", "workflow:create", "workflow:edit", "approval:answer",
               "event:send", "execution:*", "variable:*")  # fmt: skip
 _TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "user:invite")
-_OWNER = (*_TEAM_LEAD, "org:*", "user:manage", "billing:*", "api_key:*")
+_OWNER = (*_TEAM_LEAD, "audit:*", "org:*", "user:manage", "billing:*", "api_key:*")
 
 ROLES: dict[Role, tuple[str, ...]] = {
     "admin": ("*",),

@@ -24,6 +24,7 @@ class FoundCaller:
     email: str | None
     role: Role | None
     permissions: tuple[str, ...] = ()
+    key_id: UUID | None = None
 
 
 def current_role(user: User | None, member_role: str | None) -> Role | None:
@@ -81,7 +82,9 @@ class CallerRepository:
                 await self._note_use(key)
                 email = row.User.email if row.User else None
                 role = current_role(row.User, row.role)
-                return FoundCaller(key.organization_id, row.slug, key.made_by, email, role, tuple(key.permissions))
+                return FoundCaller(
+                    key.organization_id, row.slug, key.made_by, email, role, tuple(key.permissions), key.id
+                )
         return None
 
     async def _note_use(self, key: ApiKey) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit.trail import note
 from api.inputs.repository import InputRepository
 from api.problems import archived, not_found
 from api.workflows.plans import PlanCache
@@ -36,4 +37,6 @@ class InputService:
             raise archived(workflow_id)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
         loaded.check_input(value)
-        return await self._inputs.add(version.agent_id, value)
+        input_id = await self._inputs.add(version.agent_id, value)
+        note(resource=f"inputs/{input_id}")
+        return input_id

@@ -14,6 +14,7 @@ from api.accounts.repository import UserRepository
 from api.accounts.secrets import digest_of, new_token
 from api.accounts.service import link_to
 from api.accounts.throttling import LINKS_OF_ACCOUNT, LOGINS_OF_ACCOUNT, LOGINS_OF_ADDRESS, Throttle
+from api.audit.trail import note, record
 from api.database import Database
 from api.identity.callers import Caller
 from api.identity.permissions import MemberRole, Role, is_above, permissions_of
@@ -56,7 +57,9 @@ class InvitationService:
             invited_by=self._caller.user_id,
             lifetime=INVITATION_SECONDS,
         )
-        return _view(row), link_to(self._settings, "accept-invitation", token)
+        view = _view(row)
+        note(resource=f"invitations/{row.id}", after=view)
+        return view, link_to(self._settings, "accept-invitation", token)
 
     async def list(self) -> InvitationList:
         """Return the invitations."""
@@ -111,7 +114,7 @@ async def accept_invitation(database: Database, order: InvitationAccept, *, addr
 async def _join(session: AsyncSession, digest: bytes, name: str, password_hash: str | None) -> None:
     users = UserRepository(session)
     invitation = await find_open(session, digest, lock=True)
-    if invitation is None or not await _still_stands(session, invitation):
+    if invitation is None or not await still_stands(session, invitation):
         raise _invalid()
     if password_hash is not None:
         user = await users.add(invitation.email, name, password_hash, verified=invitation.by_mail)
@@ -123,9 +126,17 @@ async def _join(session: AsyncSession, digest: bytes, name: str, password_hash: 
         user.verified = user.verified or invitation.by_mail
     await users.add_member(invitation.organization_id, user.id, invitation.role)
     invitation.accepted_at = datetime.now(UTC)
+    await record(
+        session,
+        "invitation.accept",
+        f"invitations/{invitation.id}",
+        organization_id=invitation.organization_id,
+        user_id=user.id,
+        after={"role": invitation.role},
+    )
 
 
-async def _still_stands(session: AsyncSession, invitation: Invitation) -> bool:
+async def still_stands(session: AsyncSession, invitation: Invitation) -> bool:
     """Tell whether the inviter could invite in this role today; what the operator invited stands."""
     if invitation.invited_by is None:
         return True

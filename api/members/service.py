@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit.trail import note
 from api.identity.callers import Caller
 from api.identity.permissions import MemberRole, Role, is_above
 from api.members.repository import MemberRepository
@@ -47,6 +48,7 @@ class MemberService:
         refuse_above(self._caller, role)
         if role != "organization_owner":
             await self._keep_an_owner(row)
+        note(before={"role": row.role}, after={"role": role})
         row.role = role
         await self._session.flush()
         return _view(row, user)
@@ -58,6 +60,7 @@ class MemberService:
         """
         row, _ = await self._look(user_id)
         await self._keep_an_owner(row)
+        note(before={"role": row.role})
         await self._members.remove(user_id)
 
     async def _look(self, user_id: UUID) -> tuple[Membership, User]:

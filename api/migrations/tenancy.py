@@ -20,17 +20,18 @@ ALL = "SELECT, INSERT, UPDATE, DELETE"
 _CURRENT = "CAST(nullif(current_setting('agent_factory.organization_id', true), '') AS uuid)"
 
 
-def protect(table: str, *, column: str = "organization_id", app: str = ALL) -> None:
+def protect(table: str, *, column: str = "organization_id", app: str = ALL, system: str = ALL) -> None:
     """Let a transaction see and write the rows of its organisation only, and the system's role all.
 
     :param column: Holds the organisation's id.
     :param app: What the application may do with the rows of its organisation.
+    :param system: What the system's role may do with all rows.
     """
     own = f"{column} = {_CURRENT}"
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     op.execute(f"CREATE POLICY of_organization ON {table} USING ({own}) WITH CHECK ({own})")
     op.execute(f"CREATE POLICY of_system ON {table} TO {SYSTEM} USING (true) WITH CHECK (true)")
-    share(table, app=app)
+    share(table, app=app, system=system)
 
 
 def unprotect(table: str) -> None:
@@ -47,9 +48,9 @@ def share(table: str, *, app: str = ALL, system: str = ALL) -> None:
     op.execute(f"GRANT {system} ON {table} TO {SYSTEM}")
 
 
-def reserve(table: str) -> None:
+def reserve(table: str, *, system: str = ALL) -> None:
     """Let only the system's role use a table that is no tenant's: what a transaction of an organisation never needs."""
-    op.execute(f"GRANT {ALL} ON {table} TO {SYSTEM}")
+    op.execute(f"GRANT {system} ON {table} TO {SYSTEM}")
 
 
 def unshare(table: str) -> None:

@@ -1,11 +1,21 @@
 """The tables. Every table of a tenant has ``organization_id``, also in each of its keys."""
 
 from api.models.approval import Approval
+from api.models.audit import AuditEntry, PlatformAuditEntry
 from api.models.base import Base
 from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
-from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
+from api.models.identity import (
+    Attempts,
+    OidcFlow,
+    PasswordReset,
+    RefreshToken,
+    SigningKey,
+    User,
+    UserIdentity,
+    UserSession,
+)
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
 from api.models.upkeep import UpkeepRun
@@ -28,6 +38,7 @@ __all__ = [
     "Approval",
     "Artifact",
     "Attempts",
+    "AuditEntry",
     "Base",
     "EventSubscription",
     "ExecutionStep",
@@ -35,9 +46,11 @@ __all__ = [
     "Invitation",
     "Lease",
     "Membership",
+    "OidcFlow",
     "Organization",
     "OutboxEntry",
     "PasswordReset",
+    "PlatformAuditEntry",
     "PreparedInput",
     "ReceivedEvent",
     "RefreshToken",

@@ -27,7 +27,7 @@ class User(Base):
 
 
 class UserIdentity(Base):
-    """A user as an OpenID Connect provider knows them; for a login that is still to come."""
+    """A user as an OpenID Connect provider knows them."""
 
     __tablename__ = "user_identities"
     __table_args__ = (Index(None, "user_id"),)
@@ -36,6 +36,17 @@ class UserIdentity(Base):
     subject: Mapped[TextKey]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     created_at: Mapped[CreatedAt]
+
+
+class OidcFlow(Base):
+    """A login by a provider that has begun; as the sha256 of the token that ends it."""
+
+    __tablename__ = "oidc_flows"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    provider: Mapped[str]
+    redirect_uri: Mapped[str]
+    expires_at: Mapped[Timestamp]
 
 
 class UserSession(Base):

@@ -57,7 +57,7 @@ class Invitation(Base):
     """An invitation of an address; its token is stored as a sha256. ``invited_by`` is null for the operator."""
 
     __tablename__ = "invitations"
-    __table_args__ = (CheckConstraint(_ROLES, "role"), Index(None, "digest"))
+    __table_args__ = (CheckConstraint(_ROLES, "role"), Index(None, "digest"), Index(None, "email"))
 
     organization_id: Mapped[OrganizationKey]
     id: Mapped[NewId]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.accounts.repository import UserRepository
+from api.audit.trail import note, record, write
 from api.database import Database
 from api.identity.callers import Caller
 from api.identity.repository import current_role
@@ -33,6 +34,9 @@ class OrganizationService:
             raise Problem(409, "isolation_process", detail)
         async with self._database.system() as session:
             row = await OrganizationRepository(session).add(order.slug, order.name)
+            if row is not None:
+                resource = f"organizations/{row.id}"
+                await record(session, "organization.make", resource, organization_id=None, after=order)
         if row is None:
             raise Problem(409, "slug_taken", f"`slug` must be a new one; got {order.slug!r}, which is taken.")
         return OrganizationView(id=row.id, slug=row.slug, name=row.name, role=self._caller.role)
@@ -62,5 +66,7 @@ class OrganizationService:
             row = await OrganizationRepository(session).get(self._caller.organization_id)
             if row is None:
                 raise not_found("organisation", slug)
+            note(before={"name": row.name}, after={"name": name})
             row.name = name
+            await write(session)
         return OrganizationView(id=row.id, slug=row.slug, name=row.name, role=self._caller.role)

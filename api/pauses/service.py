@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.audit.trail import note
 from api.dead_letters.repository import DeadLetterRepository
 from api.pauses.repository import PauseRepository
 from api.pauses.schemas import PausedWorkflow, RelayState, WorkflowPause
@@ -34,11 +35,15 @@ class PauseService:
 
     async def pause(self) -> RelayState:
         """Pause the organisation."""
+        before = await self._pauses.paused_at()
         await self._pauses.pause()
-        return await self.state()
+        state = await self.state()
+        note(resource="relay", before=[before], after=[state.paused_at])
+        return state
 
     async def resume(self) -> RelayState:
         """End the organisation's pause."""
+        note(resource="relay", before=[await self._pauses.paused_at()], after=[None])
         await self._pauses.resume()
         await notifications.notify(self._session, notifications.OUTBOX)
         return await self.state()
@@ -50,7 +55,9 @@ class PauseService:
         """
         if not (is_identifier(workflow_id) and await self._pauses.pause_workflow(workflow_id)):
             raise not_found("workflow", workflow_id)
-        return await self._show(workflow_id)
+        shown = await self._show(workflow_id)
+        note(after=[shown.paused_at])
+        return shown
 
     async def resume_workflow(self, workflow_id: str) -> WorkflowPause:
         """End a workflow's pause.
@@ -60,6 +67,7 @@ class PauseService:
         if not (is_identifier(workflow_id) and await self._pauses.resume_workflow(workflow_id)):
             raise not_found("workflow", workflow_id)
         await notifications.notify(self._session, notifications.OUTBOX)
+        note(after=[None])
         return await self._show(workflow_id)
 
     async def _show(self, workflow_id: str) -> WorkflowPause:

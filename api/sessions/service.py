@@ -13,6 +13,7 @@ from api.accounts.passwords import hash_password, needs_rehash, verify_password
 from api.accounts.repository import UserRepository
 from api.accounts.secrets import digest_of, new_token
 from api.accounts.throttling import LOGINS_OF_ACCOUNT, LOGINS_OF_ADDRESS, TOKENS_OF_ADDRESS, Throttle
+from api.audit.trail import note, record, write
 from api.database import Database
 from api.identity.callers import Caller
 from api.identity.permissions import Role
@@ -31,6 +32,15 @@ REFRESH_SECONDS = 14 * 86_400
 """How long a refresh token lasts; with each use comes a new one."""
 SESSION_SECONDS = 90 * 86_400
 """How long a session lasts at most."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A session that has begun."""
+
+    acting: Acting
+    session_id: UUID
+    refresh_token: SecretStr
 
 
 @dataclass(frozen=True)
@@ -82,11 +92,25 @@ class SessionService:
         async with self._database.system() as session:
             if new_hash is not None and (row := await UserRepository(session).get(user.id)) is not None:
                 row.password_hash = new_hash
-            acting = await _choose(session, user, slug)
-            sessions = SessionRepository(session)
-            session_id = await sessions.add(user.id, acting.organization_id, client, lifetime=SESSION_SECONDS)
-            refresh_token = await _add_token(sessions, session_id)
-        return await self._answer(acting, session_id, refresh_token)
+            begun = await self.begin(session, user, slug, client)
+        return await self.tell(begun)
+
+    async def begin(self, session: AsyncSession, user: User, slug: str | None, client: str) -> Begun:
+        """Begin the session of a user who showed who they are, in a transaction that sees every organisation.
+
+        :raises Problem: 403 where the user has no such organisation.
+        """
+        acting = await _choose(session, user, slug)
+        sessions = SessionRepository(session)
+        session_id = await sessions.add(user.id, acting.organization_id, client, lifetime=SESSION_SECONDS)
+        refresh_token = await _add_token(sessions, session_id)
+        resource = f"auth/sessions/{session_id}"
+        await record(session, "session.begin", resource, organization_id=acting.organization_id, user_id=user.id)
+        return Begun(acting, session_id, refresh_token)
+
+    async def tell(self, begun: Begun) -> TokenAnswer:
+        """Return the tokens of a session that has begun."""
+        return await self._answer(begun.acting, begun.session_id, begun.refresh_token)
 
     async def refresh(self, token: SecretStr, *, address: str) -> TokenAnswer:
         """Give the next tokens of a session for a refresh token, which is used up.
@@ -127,6 +151,9 @@ class SessionService:
             if acting is None:
                 raise not_found("organisation", slug)
             await SessionRepository(session).switch(caller.session_id, acting.organization_id)
+            before, after = {"organization": caller.organization}, {"organization": slug}
+            note(resource=f"auth/sessions/{caller.session_id}", before=before, after=after)
+            await write(session)
         return await self._access(acting, caller.session_id)
 
     async def sessions(self, caller: Caller) -> SessionList:
@@ -151,6 +178,9 @@ class SessionService:
         assert caller.user_id is not None
         async with self._database.system() as session:
             revoked = await SessionRepository(session).revoke(caller.user_id, session_id)
+            if revoked:
+                note(resource=f"auth/sessions/{session_id}" if session_id else "auth/sessions")
+                await write(session)
         if session_id is not None and not revoked:
             raise not_found("session", session_id)
 

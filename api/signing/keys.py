@@ -13,6 +13,7 @@ import orjson
 from joserfc.jwk import ECKey
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit.trail import record
 from api.database import Database
 from api.encryption import Cipher, UnsealError
 from api.identity.permissions import Role
@@ -98,6 +99,7 @@ class KeyRing:
             await repository.lock()
             kid = await self._make(repository, delay=0.0 if at_once else ANNOUNCE_SECONDS)
             await repository.retire_others(kid, after=0.0 if at_once else _overlap())
+            await record(session, "signing_key.rotate", f"signing-keys/{kid}", organization_id=None)
         self._read_at = float("-inf")
         return kid
 

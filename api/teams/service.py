@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit.trail import note
 from api.identity.callers import Caller
 from api.problems import Problem, not_found
 from api.teams.repository import TeamRepository
@@ -26,7 +27,9 @@ class TeamService:
         team_id = await self._teams.add(name)
         if team_id is None:
             raise Problem(409, "name_taken", f"`name` must be a new one; there is a team {name!r}.")
-        return TeamView(id=team_id, name=name, user_ids=[])
+        view = TeamView(id=team_id, name=name, user_ids=[])
+        note(resource=f"teams/{team_id}", after=view)
+        return view
 
     async def list(self) -> TeamList:
         """Return the teams."""

@@ -49,7 +49,7 @@ async def test_draft(
     It ends when the caller goes.
     """
     if body.live:
-        await Permission("execution:run")(caller)
+        Permission("execution:run").check(caller)
     # No connection is held while it runs.
     async with database.transaction(caller.organization_id) as session:
         identifier = parse_id("agent", agent_id)

@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.audit.trail import note
 from api.models import Variable
 from api.problems import Problem, not_found
 from api.settings import Settings
@@ -53,6 +54,7 @@ class VariableService:
         value = _checked(body)
         await self._variables.lock()
         before = await self._variables.find(environment, name)
+        note(resource=f"variables/{environment}/{name}", before=_traced(before), after=None if body.secret else [value])
         if before is None and await self._variables.count() >= MAX_VARIABLES:
             detail = f"An organisation may have at most {MAX_VARIABLES} variables; remove one first."
             raise Problem(409, "too_many_variables", detail)
@@ -63,6 +65,7 @@ class VariableService:
             store = SecretStore(self._session, self._settings)
             sealed = store.seal(self._organization_id, environment, name, value)
             await self._variables.set(environment, name, value=None, sealed=sealed)
+            note(after=[sealed])
         else:
             await self._variables.set(environment, name, value=value, sealed=None)
         return await self.show(environment, name), before is None
@@ -72,6 +75,7 @@ class VariableService:
 
         :raises Problem: 404.
         """
+        note(resource=f"variables/{environment}/{name}", before=_traced(await self._variables.find(environment, name)))
         if not await self._variables.remove(environment, name):
             raise not_found("variable", name)
 
@@ -88,6 +92,11 @@ def _checked(body: VariableSet) -> Any:
         detail = f"`value` must have at most {MAX_BYTES} bytes as JSON; got {size}."
         raise Problem(422, "invalid_request", detail)
     return body.value
+
+
+def _traced(row: Variable | None) -> Any:
+    """Return what the audit log digests: of a secret its ciphertext, for a digest of the text could be guessed."""
+    return None if row is None else [row.sealed if row.secret else row.value]
 
 
 def _view(row: Variable) -> VariableView:

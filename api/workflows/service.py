@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.actors import actor
+from api.audit.trail import note
 from api.auth import Caller
 from api.events.repository import SubscriptionRepository
 from api.pins.service import PinService
@@ -98,6 +99,8 @@ class WorkflowService:
         current = await self._workflows.current(plan.workflow_id)
         if current and current.archived:
             raise archived(plan.workflow_id)
+        before = current.plan_digest if current else None
+        note(resource=f"workflows/{plan.workflow_id}", before=before, after=compilation.digest)
         if current and await self._is_same(current, compilation):
             release = str(await self._release_lock.latest())
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)

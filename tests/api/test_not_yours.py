@@ -29,6 +29,7 @@ THEIRS = {
     "invitation_id": str(TEAM),
     "key_id": str(TEAM),
     "session_id": str(TEAM),
+    "provider": "none",
 }
 NOBODYS = {
     "execution_id": "01990000-0000-7000-8000-0000000000ff",
@@ -46,6 +47,7 @@ NOBODYS = {
     "key_id": "01990000-0000-7000-8000-0000000000fa",
     "session_id": "01990000-0000-7000-8000-0000000000f9",
     "letter_id": "999999",
+    "provider": "none",
 }
 BODIES: dict[str, Any] = {
     "POST /api/v1/approvals/{approval_id}/decision": {"decision": "approve", "by": "me"},
@@ -53,6 +55,8 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/workflows/execute": {"workflow_id": "{workflow_id}", "input": {}},
     "POST /api/v1/dead-letters/redeliver": {"workflow_id": "{workflow_id}"},
     "PUT /api/v1/variables/{name}": {"value": 1},
+    "POST /api/v1/auth/oidc/{provider}/begin": {},
+    "POST /api/v1/auth/oidc/{provider}/finish": {"login_token": "x", "code": "x", "state": "x"},
     "PATCH /api/v1/organizations/{slug}": {"name": "X"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
     "PATCH /api/v1/agents/{agent_id}": {"name": "X"},

@@ -53,7 +53,8 @@ PERSON = UUID("01990000-0000-7000-8000-000000000005")
 # Users and what is theirs belong to no organisation.
 WITHOUT_TENANT = {
     "organizations", "releases", "agent_factory_migrations", "users", "user_identities", "user_sessions",
-    "refresh_tokens", "password_resets", "attempts", "signing_keys", "upkeep_runs",
+    "refresh_tokens", "password_resets", "attempts", "signing_keys", "upkeep_runs", "oidc_flows",
+    "platform_audit_log",
 }  # fmt: skip
 
 
@@ -113,6 +114,13 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     assert await keys.add(RequestKey("same", "same", slug))
     await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
     await furnish_people(session, organization_id, slug)
+    await session.execute(
+        text(
+            "INSERT INTO audit_log (organization_id, id, actor, action, resource)"
+            " VALUES (:org, :agent, 'operator', 'agent.make', :slug)"
+        ),
+        values,
+    )
     return organization_id
 
 

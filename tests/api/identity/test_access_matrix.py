@@ -128,7 +128,7 @@ class TestMatrix:
     async def test_anonymous(self, control_plane: ControlPlane) -> None:
         for method, path, permission in routes(control_plane.app):
             ids = (
-                dict.fromkeys(("workflow_id", "letter_id", "name", "number"), "1")
+                dict.fromkeys(("workflow_id", "letter_id", "name", "number", "provider"), "1")
                 | dict.fromkeys(UUIDS, NOBODY)
                 | {"slug": "x"}
             )

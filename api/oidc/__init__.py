@@ -1,0 +1,1 @@
+"""OpenID Connect: log in by an account that a provider knows."""

@@ -9,6 +9,7 @@ import httpx
 
 from agent_factory_client.agents import Agents
 from agent_factory_client.approvals import Approvals
+from agent_factory_client.audit import AuditLog
 from agent_factory_client.executions import Executions
 from agent_factory_client.identity import ApiKeys, Auth, Invitations, Members, Organizations, Teams
 from agent_factory_client.relay import DeadLetters, Relay
@@ -38,6 +39,7 @@ class AgentFactory:
         self.variables = Variables(self._transport)
         self.dead_letters = DeadLetters(self._transport)
         self.relay = Relay(self._transport)
+        self.audit_log = AuditLog(self._transport)
         self.auth = Auth(self._transport)
         self.api_keys = ApiKeys(self._transport)
         self.organizations = Organizations(self._transport)

@@ -122,6 +122,34 @@ class ApprovalView(TypedDict):
     url: str
 
 
+class AuditEntryView(TypedDict):
+    """
+    A change. ``before`` and ``after`` are sha256 digests of the canonical JSON of what was there, where the
+    action tells of it; equal ones mean that nothing changed.
+    """
+
+    id: str
+    at: str
+    actor: Literal["user", "api_key", "operator"]
+    user_id: str | None
+    api_key_id: str | None
+    action: str
+    resource: str
+    before: str | None
+    after: str | None
+    address: str | None
+    request_id: str | None
+
+
+class AuditList(TypedDict):
+    """
+    A page of entries, the newest first.
+    """
+
+    entries: list[AuditEntryView]
+    next: str | None
+
+
 class CallView(TypedDict):
     """
     A model call: about how many tokens the prompt's fixed text has, the longest answer, and their list price.
@@ -294,6 +322,37 @@ class FieldChange(TypedDict):
     op: str
     before: NotRequired[Any]
     after: NotRequired[Any]
+
+
+class FlowCreate(TypedDict, closed=True):
+    """
+    Where the provider sends people back to: a page of the web client, or the command line on this machine.
+    """
+
+    back_to: NotRequired[Literal["web", "cli"]]
+
+
+class FlowFinish(TypedDict, closed=True):
+    """
+    What the provider sent back, with the token of the beginning. ``iss`` where the answer had it.
+    """
+
+    login_token: str
+    code: str
+    state: str
+    iss: NotRequired[str | None]
+    organization: NotRequired[str | None]
+
+
+class FlowView(TypedDict):
+    """
+    Where to go to log in. ``login_token`` stays with who began: it ends the login.
+    """
+
+    authorization_url: str
+    redirect_uri: str
+    login_token: str
+    expires_in: int
 
 
 class ForgottenPassword(TypedDict, closed=True):
@@ -472,6 +531,14 @@ class PausedWorkflow(TypedDict):
 
     workflow_id: str
     paused_at: str
+
+
+class ProviderList(TypedDict):
+    """
+    The names of the providers.
+    """
+
+    providers: list[str]
 
 
 class Published(TypedDict):

@@ -19,7 +19,9 @@ PARTS = sorted(
     name for name, part in vars(AgentFactory("http://factory.test")).items() if not name.startswith("_") and part
 )
 # They make several requests of methods that are tried.
-COMPOSED = {"agents.each", "approvals.each", "dead_letters.each", "executions.each", "executions.wait"}
+COMPOSED = {
+    "agents.each", "approvals.each", "audit_log.each", "dead_letters.each", "executions.each", "executions.wait",
+}  # fmt: skip
 STREAMS = {"agents.test", "executions.follow"}
 # No client has a use for them: a browser's pages do.
 LEFT_OUT: set[str] = set()

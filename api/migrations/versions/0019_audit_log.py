@@ -10,7 +10,7 @@ from alembic import op
 from api.migrations.tenancy import APP, SYSTEM, protect, reserve
 
 revision = "0019"
-down_revision = "0015"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

@@ -173,7 +173,7 @@ class MapRun(StepRun):
             return
         awaited = sorted({wake.awaited for wake in wakes if wake.awaited is not None})
         moments = [wake.until for wake in wakes]
-        if len(awaited) > 1:
+        if len(awaited) > 1 or any(wake.pod is not None for wake in wakes):
             moments.append(after(self._clock.now(), LOOK_AGAIN_SECONDS))
         raise ParkedError(Wake(until=earliest(*moments, self._deadline()), awaited=awaited[0] if awaited else None))
 

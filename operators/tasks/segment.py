@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from operators.execution.http import HttpStore
     from operators.execution.records import StepRecord
     from operators.execution.runner import UnitOutcome
-    from operators.steps.base import Wake
+    from operators.steps.base import StepServices, Wake
 
 __all__ = ["PlanFile", "SegmentOperator"]
 
@@ -120,6 +120,7 @@ class SegmentOperator(BaseOperator):
         async with HttpStore(runtime_settings()) as store:
             await self._prepare(store)
             services = store_services(store, dag_run.run_id)
+            self._equip(services, store, plan, dag_run.run_id)
             try:
                 outcome = await run_unit(
                     plan,
@@ -134,6 +135,7 @@ class SegmentOperator(BaseOperator):
                     observer=self._log_step,
                     parks=True,
                 )
+                await self._leave(services, outcome)
             finally:
                 self.log.info("execution %s", store.execution_id(dag_run.run_id))
                 await services.close()
@@ -143,6 +145,12 @@ class SegmentOperator(BaseOperator):
 
     async def _prepare(self, store: HttpStore) -> None:
         """Do what must be done before the unit is looked at; subclasses may need it."""
+
+    def _equip(self, services: StepServices, store: HttpStore, plan: Plan, run_id: str) -> None:
+        """Give the steps what they may use besides the store's services; subclasses may have something."""
+
+    async def _leave(self, services: StepServices, outcome: UnitOutcome) -> None:
+        """Clean up after the unit's run; subclasses may have something to."""
 
     def _unit(self, plan: Plan) -> Unit:
         for unit in plan.units:

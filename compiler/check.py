@@ -38,9 +38,7 @@ class CheckedWorkflow:
     uses: tuple[Use, ...]
 
 
-def check(
-    workflow: Workflow, problems: Problems, *, isolation: Isolation
-) -> CheckedWorkflow:
+def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> CheckedWorkflow:
     """Check everything that needs more than one part of a workflow."""
     everyone = every_task(workflow.tasks)
     expressions = Expressions(workflow, {task.id: task for task in reversed(everyone)}, problems)
@@ -207,9 +205,7 @@ def _check_map(task: Task, known: Container[str], problems: Problems) -> None:
             problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
 
 
-def _check_isolation(
-    task: Task, kind: type[StepConfig], problems: Problems, isolation: Isolation
-) -> None:
+def _check_isolation(task: Task, kind: type[StepConfig], problems: Problems, isolation: Isolation) -> None:
     """Check whether tenant code can run where the plan is for."""
     at = (*task.parts, "type")
     if isolation == "kubernetes":

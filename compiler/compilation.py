@@ -42,9 +42,7 @@ class Compilation:
     digest: str = ""
 
 
-def check_workflow(
-    source: bytes | str, *, isolation: Isolation = "process", for_run: bool
-) -> Checked:
+def check_workflow(source: bytes | str, *, isolation: Isolation = "process", for_run: bool) -> Checked:
     """Read and check a workflow file. It never raises, whatever the bytes are.
 
     :param for_run: What is not available yet is an error if true, a warning if false.

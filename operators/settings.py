@@ -29,7 +29,7 @@ OWN_URLS = (
 """Variables that say where parts of the platform are."""
 POD_CONFIGS = "AGENT_FACTORY_POD_CONFIGS"
 POD_CONNECTION = "agent_factory_pods_"
-FREQUENT_DAGS = ("agent-factory.reconcile",)
+FREQUENT_DAGS = ("agent-factory.reconcile", "agent-factory.pods")
 """Our DAGs that run so often that their runs and logs go after a day."""
 _PORTS = {"amqp": 5672, "http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from operators.execution.records import ExecutionStatus, StepError, StepStatus, Usage
+from operators.execution.records import ExecutionStatus, PodTiming, StepError, StepStatus, Usage
 
 
 class ExecutionCreate(BaseModel):
@@ -60,7 +60,8 @@ class ErrorHandling(BaseModel):
 
 
 class StepView(BaseModel):
-    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs."""
+    """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
+    ``timing`` says where the time of a step in a pod went."""
 
     id: str
     type: str
@@ -74,6 +75,7 @@ class StepView(BaseModel):
     usage: list[Usage] = []
     cost_usd: float | None = 0.0
     approval_id: UUID | None = None
+    timing: PodTiming | None = None
 
 
 class UsageTotal(BaseModel):

@@ -13,7 +13,7 @@ from api.platform.celery import Celery, celery
 from api.platform.errors import PlatformError
 from api.platform.home import Credentials, Home, write_private
 from api.platform.postgres import Cluster
-from operators.settings import AIRFLOW_RETENTION_DAYS, EGRESS_ALLOW, SettingsError, egress_policy
+from operators.settings import AIRFLOW_RETENTION_DAYS, EGRESS_ALLOW, POD_CONFIGS, SettingsError, egress_policy
 
 USER = "admin"
 BUNDLE = "agent_factory"
@@ -98,6 +98,9 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         ("scheduler", "task_queued_timeout_check_interval"): "20",
         ("logging", "base_log_folder"): str(home.logs / "tasks"),
         ("logging", "dag_processor_child_process_log_directory"): str(home.logs / "dag_processor"),
+        # The connections with which pods are started: one an organisation, looked up by name when a task needs it.
+        ("secrets", "backend"): "plugins.pod_connections.PodConnections",
+        ("workers", "secrets_backend"): "plugins.pod_connections.PodConnections",
         ("usage_data_collection", "enabled"): "False",
     }
     if celery is not None:
@@ -129,6 +132,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
         EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
+        POD_CONFIGS: base.get(POD_CONFIGS, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
         "AGENT_FACTORY_PRELOAD": ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),

@@ -51,7 +51,7 @@ _ACTIVE_UNITS = (
 )
 _STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
 _STEP_VALUES = [
-    "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer",
+    "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer", "timing",
 ]  # fmt: skip
 _INSERT_STEP = insert(Base.metadata.tables["execution_steps"])
 _TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
@@ -228,6 +228,7 @@ class JournalRepository:
             "duration_ms": record.duration_ms,
             "usage": [call.model_dump() for call in record.usage],
             "answer": record.answer.model_dump() if record.answer else None,
+            "timing": record.timing.model_dump() if record.timing else None,
         }
 
 
@@ -244,5 +245,6 @@ def _record(row: ExecutionStep) -> StepRecord:
             "duration_ms": row.duration_ms,
             "usage": row.usage,
             "answer": row.answer,
+            "timing": row.timing,
         }
     )

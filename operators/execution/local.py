@@ -19,6 +19,7 @@ from operators.execution.memory import InMemoryStore, StoredExecution
 from operators.execution.records import ExecutionStatus, StepError, StepRecord
 from operators.execution.runner import OutcomeKind, run_unit, store_services
 from operators.execution.stubs import Stubs
+from operators.pods.pool import PodPool
 from operators.steps.base import Credentials, StepServices
 
 MANUAL_TRIGGER: JsonValue = {"type": "manual", "method": None, "path": None, "headers": {}, "query": {}}
@@ -54,6 +55,7 @@ async def run_plan(
     clock: Clock | None = None,
     execution_id: str = "local",
     find_workflow: FindWorkflow = find_none,
+    pods: PodPool | None = None,
 ) -> LocalResult:
     """Run a plan to its end, and all that it starts.
 
@@ -61,6 +63,7 @@ async def run_plan(
 
     :param approver: Asks somebody for each approval without a stub; without it such a step fails.
     :param find_workflow: Finds the plans that ``workflow`` steps name.
+    :param pods: Where the steps run whose plan describes a pod; the caller removes them.
     """
     clock = clock or Clock()
     problem = input_error(plan, input)
@@ -68,7 +71,7 @@ async def run_plan(
         steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
         return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
     async with asyncio.TaskGroup() as group:
-        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock)
+        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock, pods)
         execution = runs.store.accept(
             execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
         )
@@ -88,6 +91,7 @@ class _Runs:
         approver: Approver | None,
         stubs: Stubs,
         clock: Clock,
+        pods: PodPool | None,
     ) -> None:
         self.store = InMemoryStore(credentials=credentials, now=clock.now, workflows=self)
         self.stubs = stubs
@@ -95,6 +99,7 @@ class _Runs:
         self._find = find
         self._approver = approver
         self._clock = clock
+        self._pods = pods
 
     def find(self, workflow_id: str) -> Plan | None:
         """Return another workflow's plan."""
@@ -107,6 +112,7 @@ class _Runs:
     async def run(self, execution: StoredExecution, stubs: Stubs) -> None:
         """Run an accepted execution to its end."""
         services = store_services(self.store, execution.info.id, self._clock)
+        services.pods = self._pods
         approvals = services.approvals = LocalApprovals(self.store, self._approver)
         try:
             await _Units(execution.plan, self.store, services, execution, stubs, self._clock).run()

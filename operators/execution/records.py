@@ -57,9 +57,9 @@ class WebhookAnswer(Record):
 class PodTiming(Record):
     """Where the time of a step in a pod went, in milliseconds. What Kubernetes tells has whole seconds only.
 
-    ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its image was there and
-    its first container ran; ``start``: until it could take the step; ``run``: the step's own code; ``result``: from its
-    end until we had the result. A step that went into a pod which was running has zeros up to ``start``.
+    ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its first container
+    ran; ``start``: until the tenant's ran; ``run``: the step's own code; ``result``: from its end until we had the
+    result. A step that went into a pod which was running has zeros up to ``start``.
     """
 
     queued: float = 0.0

@@ -54,7 +54,9 @@ class Cluster:
                 if found is not None:
                     return found
             if refusal.status == 403 and "exceeded quota" in refusal.message:
-                rule = f"the organisation's quota must have room for the pod; {_after(refusal.message, 'exceeded quota')}"
+                rule = (
+                    f"the organisation's quota must have room for the pod; {_after(refusal.message, 'exceeded quota')}"
+                )
                 raise PodFailedError("unschedulable", rule, retryable=True) from None
             if refusal.status in (400, 403, 422):
                 rule = f"the cluster must take the pod; it refused it: {refusal.message[:400]}"
@@ -70,12 +72,10 @@ class Cluster:
                 return None
             raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
 
-    def list(self, selector: str) -> list[V1Pod]:
+    def find(self, selector: str) -> list[V1Pod]:
         """Return pods by their labels."""
         try:
-            found = self._call(
-                self._api.list_namespaced_pod, self.namespace, label_selector=selector, limit=LISTED
-            )
+            found = self._call(self._api.list_namespaced_pod, self.namespace, label_selector=selector, limit=LISTED)
         except _RefusedError as refusal:
             raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
         items: list[V1Pod] = found.items

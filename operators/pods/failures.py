@@ -137,7 +137,9 @@ def _refuse_waiting(status: V1ContainerStatus | None) -> None:
 def _not_started(pod: V1Pod, start_seconds: float) -> PodFailedError:
     for condition in pod.status.conditions or ():
         if condition.type == "PodScheduled" and condition.status == "False":
-            rule = f"a node must have room for the pod; none had within {start_seconds:g} s: {_short(condition.message)}"
+            rule = (
+                f"a node must have room for the pod; none had within {start_seconds:g} s: {_short(condition.message)}"
+            )
             return PodFailedError("unschedulable", rule, retryable=True)
     rule = f"the pod must run within {start_seconds:g} s; it does not. Its image may be too large to pull in that time"
     return PodFailedError("start_timeout", rule, retryable=True)

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from compiler.plan import Pod, Step
 from operators.execution.records import PodTiming
 from operators.pods.failures import PodFailedError
-from operators.pods.spec import GIVEN, INPUT_FILE, OUTPUT_FILE, PYTHON, RESULTS, Program
+from operators.pods.spec import GIVEN, INPUT_FILE, OUTPUT_FILE, RESULTS, Program
 from operators.sandbox.sandbox import Job, JobFailedError, outcome, payload_of, request_of
 from operators.steps.base import StepResult, Waiting
 
@@ -25,7 +25,7 @@ _INSIDE = Path(__file__).parent / "inside"
 _SANDBOX = Path(__file__).parents[1] / "sandbox"
 _KEEPER = Program(command=("python3", "-I", "-B", "-X", "utf8", f"{GIVEN}/serve.py"))
 _NODE = (
-    f"exec node --max-old-space-size=\"$0\" --no-warnings {GIVEN}/node_step.js <{GIVEN}/{INPUT_FILE} "
+    f'exec node --max-old-space-size="$0" --no-warnings {GIVEN}/node_step.js <{GIVEN}/{INPUT_FILE} '
     f"3>{RESULTS}/{OUTPUT_FILE}"
 )
 
@@ -109,14 +109,16 @@ def result_of_keeper(job: PodJob, data: bytes, timing: PodTiming) -> StepResult:
     try:
         answer = _checked(orjson.loads(line))
     except (ValueError, KeyError, TypeError):
-        raise JobFailedError("invalid_output", "the container must run our program; it ran another", retryable=False) from None
+        raise JobFailedError(
+            "invalid_output", "the container must run our program; it ran another", retryable=False
+        ) from None
     timing.run = round(answer["ran"] * 1000, 3)
     return StepResult(outcome(answer, result, job.job), timing=timing)
 
 
 def _checked(answer: Any) -> dict[str, Any]:
     """Check what came out of the tenant's container: its image may run something else than our program."""
-    checked = {
+    checked: dict[str, Any] = {
         "reason": str(answer["reason"]),
         "exit_code": int(answer["exit_code"]),
         "peak_memory": int(answer["peak_memory"]),
@@ -136,7 +138,7 @@ def result_of_file(job: PodJob, answer: dict[str, Any], data: bytes, tail: str, 
     :raises JobFailedError: The code in it gave no result.
     """
     if answer["state"] == "too_large" or len(data) > RESULT_LIMIT + 1:
-        rule = "the output must have at most 1 MB of JSON; it has more. Larger ones need object storage, which is not there yet"
+        rule = "the output must have at most 1 MB of JSON; it has more. Put more into a store of your own"
         raise PodFailedError("output_too_large", rule, retryable=False)
     if answer["state"] == "refused":
         rule = f"the output must be a regular file of its own, readable to its group; {answer['reason']}"
@@ -156,7 +158,7 @@ def result_of_file(job: PodJob, answer: dict[str, Any], data: bytes, tail: str, 
 
 
 def failure_of_code(job: PodJob, failure: PodFailedError, tail: str) -> PodFailedError | JobFailedError:
-    """Return the failure of a container that did not end with exit code 0, in the words of code steps where it is one."""
+    """Return the failure of a container that did not end with exit code 0; a code step has words of its own for it."""
     if job.job is not None and failure.code == "exit_code" and failure.exit_code:
         code = failure.exit_code if failure.exit_code < 128 else 128 - failure.exit_code
         try:

@@ -117,7 +117,7 @@ class PodPool:
     async def remove(self, execution_id: str) -> int:
         """Remove every pod of the unit: it is over. Return how many there were."""
         _, cluster = await self._opened()
-        pods = await asyncio.to_thread(cluster.list, selector(unit_labels(execution_id, self.unit)))
+        pods = await asyncio.to_thread(cluster.find, selector(unit_labels(execution_id, self.unit)))
         for pod in pods:
             await asyncio.to_thread(cluster.delete, pod.metadata.name)
         self.current(None)

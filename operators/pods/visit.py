@@ -116,7 +116,9 @@ class Visit:
         if found is None:
             name = pod_name(self._place, self._id)
             await self._gone(name)
-            pod = build_pod(name, self._place, self._job.pod, self._job.program, self._settings, self._pool.deadline_seconds)
+            pod = build_pod(
+                name, self._place, self._job.pod, self._job.program, self._settings, self._pool.deadline_seconds
+            )
             found = await asyncio.to_thread(self._cluster.create, pod)
             attached = Attached(name, _seconds_of(found), asked, fresh=True)
         else:
@@ -129,7 +131,7 @@ class Visit:
     async def _found(self) -> V1Pod | None:
         """Return the pod that has this job, or a living one that takes it; remove the others that are over."""
         labels = self._place.labels(self._job.pod.network)
-        pods = await asyncio.to_thread(self._cluster.list, selector(labels))
+        pods = await asyncio.to_thread(self._cluster.find, selector(labels))
         own = pod_name(self._place, self._id)
         living = None
         for pod in pods:
@@ -184,7 +186,9 @@ class Visit:
 
     def _after_end(self, pod: V1Pod) -> None:
         if not self._job.program.gives_file:
-            message = "the container's program must run until the pod ends; it ended before. Is it this version's image?"
+            message = (
+                "the container's program must run until the pod ends; it ended before. Is it this version's image?"
+            )
             raise PodFailedError("sandbox_error", message, retryable=True)
 
     def _check_time(self, pod: V1Pod) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +91,3 @@ class PodOperator(SegmentOperator, KubernetesPodOperator):
             pod=wake.pod.name, job=wake.pod.job,
         )  # fmt: skip
         self.defer(trigger=trigger, method_name="resume")
-
-
-

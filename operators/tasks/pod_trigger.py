@@ -99,8 +99,10 @@ class PodTrigger(StepTrigger):
             self.pod, self.namespace, container="steward", tail_lines=NEWS_LINES
         )
         lines = log.splitlines()
-        return f"done {self.job}" in lines or f"took {self.job}" not in lines or any(
-            line.startswith("lost ") for line in lines
+        return (
+            f"done {self.job}" in lines
+            or f"took {self.job}" not in lines
+            or any(line.startswith("lost ") for line in lines)
         )
 
 

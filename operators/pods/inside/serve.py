@@ -13,12 +13,13 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
 GIVEN = "/agent-factory/given"
 CONNECT_SECONDS = 60.0
 
 
-def connected():
+def connected() -> socket.socket:
     """Return the connection with the steward."""
     end = time.monotonic() + CONNECT_SECONDS
     while True:
@@ -34,7 +35,7 @@ def connected():
             return connection
 
 
-def empty(folder):
+def empty(folder: str) -> None:
     """Remove what a step has left in a folder that all steps may write to."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
@@ -48,7 +49,7 @@ def empty(folder):
                     os.unlink(entry.path)
 
 
-def main():
+def main() -> None:
     """Serve until the steward closes the connection."""
     sys.path.insert(0, GIVEN)
     from operators.sandbox import confinement, keeper, processes
@@ -67,7 +68,7 @@ def main():
     confinement.hide_from_steps()
 
     class PodKeeper(keeper.Keeper):
-        def _run(self, request, payload):
+        def _run(self, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
             try:
                 return super()._run(request, payload)
             finally:

@@ -21,6 +21,7 @@ import stat
 import sys
 import threading
 import time
+from typing import Any
 
 GIVEN = "/agent-factory/given"
 STATE = "/agent-factory/state"
@@ -31,7 +32,7 @@ MAXIMUM_LINE = 65_536
 MAXIMUM_RESULT = 1_100_000
 """Bytes; the keeper gives at most 1 MB of JSON, and a file of a container may have as much."""
 GRACE_SECONDS = 10.0
-"""How much longer than a step's time-out its answer may take: whoever keeps the time itself is in the other container."""
+"""How much longer than a step's time-out its answer may take: who keeps the time itself is in the other container."""
 JOB_ID = re.compile(r"[0-9a-f]{1,64}\Z")
 
 
@@ -39,7 +40,7 @@ class BrokenError(Exception):
     """The other side is gone or does not keep to the protocol."""
 
 
-def read_line(stream):
+def read_line(stream: Any) -> dict[str, Any]:
     """Read a JSON object on a line of its own."""
     line = stream.readline(MAXIMUM_LINE)
     if not line.endswith(b"\n"):
@@ -53,11 +54,11 @@ def read_line(stream):
     return value
 
 
-def read_bytes(stream, size, limit):
+def read_bytes(stream: Any, size: Any, limit: int) -> bytes:
     """Read so many bytes."""
     if type(size) is not int or not 0 <= size <= limit:
         raise BrokenError("no such size")
-    data = stream.read(size)
+    data: bytes = stream.read(size)
     if len(data) != size:
         raise BrokenError("not all bytes")
     return data
@@ -66,15 +67,15 @@ def read_bytes(stream, size, limit):
 class Steward:
     """Jobs and their results."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._states = {}
-        self._began = {}
-        self._queue = []
-        self._greeting = None
+        self._states: dict[str, str] = {}
+        self._began: dict[str, float] = {}
+        self._queue: list[tuple[str, bytes]] = []
+        self._greeting: dict[str, Any] | None = None
         self.broken = ""
 
-    def submit(self, job, request):
+    def submit(self, job: str, request: bytes) -> None:
         """Take a job; one that is known already is left as it is."""
         with self._changed:
             if job not in self._states:
@@ -83,7 +84,7 @@ class Steward:
                 say(f"took {job}")
                 self._changed.notify_all()
 
-    def wait(self, job, seconds):
+    def wait(self, job: str, seconds: float) -> dict[str, Any]:
         """Return how a job stands, once it is over or so many seconds have passed."""
         end = time.monotonic() + seconds
         with self._changed:
@@ -93,28 +94,28 @@ class Steward:
             passed = time.monotonic() - began if began is not None else 0.0
             return {"state": self._states.get(job, "unknown"), "seconds": passed, "broken": self.broken}
 
-    def greeted(self, greeting):
+    def greeted(self, greeting: dict[str, Any]) -> None:
         """Note that the tenant's container is ready."""
         with self._changed:
             self._greeting = greeting
             self._changed.notify_all()
 
-    def await_greeting(self, seconds):
+    def await_greeting(self, seconds: float) -> dict[str, Any]:
         """Tell whether the tenant's container is ready, at the latest after so many seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._greeting is not None or self.broken, seconds)
+            self._changed.wait_for(lambda: self._greeting is not None or bool(self.broken), seconds)
             return {"ready": self._greeting is not None, "broken": self.broken}
 
-    def take(self):
+    def take(self) -> tuple[str, bytes]:
         """Return the next job, once there is one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue)
+            self._changed.wait_for(lambda: bool(self._queue))
             job, request = self._queue.pop(0)
             self._states[job] = "running"
             self._began[job] = time.monotonic()
             return job, request
 
-    def finish(self, job, answer, result):
+    def finish(self, job: str, answer: dict[str, Any], result: bytes) -> None:
         """Keep a result: a file that is whole or not there."""
         path = f"{STATE}/{job}"
         answer = dict(answer, ran=time.monotonic() - self._began[job])
@@ -128,7 +129,7 @@ class Steward:
             self._changed.notify_all()
         say(f"done {job}")
 
-    def give_up(self, reason):
+    def give_up(self, reason: str) -> None:
         """Note that the tenant's container does no job any more."""
         with self._changed:
             self.broken = reason
@@ -138,18 +139,19 @@ class Steward:
         say(f"lost {reason}")
 
 
-def say(text):
+def say(text: str) -> None:
     """Print a line to this container's log, where the platform waits for news; it holds nothing of the tenant's."""
     print(text, flush=True)
 
 
-def serve_keeper(steward):
+def serve_keeper(steward: Steward) -> None:
     """Hand jobs to the tenant's container until it is gone."""
     listener = socket.socket(socket.AF_UNIX)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(KEEPER_SOCKET)
     listener.bind(KEEPER_SOCKET)
-    os.chmod(KEEPER_SOCKET, 0o666)
+    # The tenant's container has another user id and the same group.
+    os.chmod(KEEPER_SOCKET, 0o660)  # noqa: S103
     listener.listen(1)
     connection, _ = listener.accept()
     os.unlink(KEEPER_SOCKET)
@@ -165,7 +167,7 @@ def serve_keeper(steward):
         steward.give_up(type(error).__name__)
 
 
-def run(steward, connection, stream, job, request):
+def run(steward: Steward, connection: socket.socket, stream: Any, job: str, request: bytes) -> None:
     """Have one job done."""
     header = json.loads(request.partition(b"\n")[0])
     connection.settimeout(float(header["timeout"]) + GRACE_SECONDS)
@@ -176,7 +178,7 @@ def run(steward, connection, stream, job, request):
     steward.finish(job, answer, result)
 
 
-def serve_client(steward, connection):
+def serve_client(steward: Steward, connection: socket.socket) -> None:
     """Answer one connection of the platform."""
     with contextlib.suppress(BrokenError, OSError), connection, connection.makefile("rwb") as stream:
         while True:
@@ -186,7 +188,7 @@ def serve_client(steward, connection):
             stream.flush()
 
 
-def reply(steward, asked, stream):
+def reply(steward: Steward, asked: dict[str, Any], stream: Any) -> tuple[dict[str, Any], bytes]:
     """Return the answer to a request of the platform."""
     operation = asked.get("op")
     if operation == "ready":
@@ -208,12 +210,10 @@ def reply(steward, asked, stream):
         return state, file.read()
 
 
-def take_file(name, folder=None, limit=MAXIMUM_RESULT):
+def take_file(name: str, folder: str = RESULTS, limit: int = MAXIMUM_RESULT) -> tuple[dict[str, Any], bytes]:
     """Read a file that the tenant's container wrote, and nothing else: no link, no pipe, nothing that has no end."""
     try:
-        descriptor = os.open(
-            os.path.join(folder or RESULTS, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        )
+        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return {"state": "missing"}, b""
     except OSError as error:
@@ -235,7 +235,7 @@ def take_file(name, folder=None, limit=MAXIMUM_RESULT):
     return {"state": "file"}, data
 
 
-def main():
+def main() -> None:
     """Serve until the pod ends."""
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     os.umask(0o077)
@@ -250,7 +250,7 @@ def main():
         threading.Thread(target=serve_client, args=(steward, connection), daemon=True).start()
 
 
-def talk():
+def talk() -> None:
     """Connect our own input and output with the steward: what ``exec`` starts."""
     connection = socket.socket(socket.AF_UNIX)
     for _ in range(400):

@@ -1,0 +1,102 @@
+"""Upkeep of namespaces and pods."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from api.namespaces.cluster import NamespaceError, Namespaces
+from api.namespaces.repository import UnfinishedRepository
+from api.organizations.repository import OrganizationRepository
+from api.problems import Problem
+from api.settings import Settings
+from api.upkeep.tools import Counts, Tools
+
+ENSURED_SECONDS = 600.0
+"""So long a process takes a namespace that it has set right for right."""
+YOUNG = timedelta(seconds=60)
+"""So old a pod must be before it is looked at: its execution's end may be on its way."""
+
+
+def open_namespaces(settings: Settings) -> Namespaces:
+    """Return the cluster.
+
+    :raises Problem: 409 where there is none to keep.
+    """
+    if settings.isolation != "kubernetes" or settings.kubernetes_config is None:
+        detail = (
+            "Namespaces are kept where AGENT_FACTORY_ISOLATION=kubernetes and AGENT_FACTORY_KUBERNETES_CONFIG "
+            "are set; one is not."
+        )
+        raise Problem(409, "not_possible_here", detail)
+    try:
+        return Namespaces(settings)
+    except NamespaceError as error:
+        raise Problem(503, "cluster_away", f"The cluster must be there; {error}.") from None
+
+
+_ensured: dict[str, float] = {}
+
+
+async def ensure_namespace(settings: Settings, organization: str) -> None:
+    """Make an organisation's namespace before its first workflow with pods is published; upkeep keeps it from then.
+
+    :raises Problem: 503 where it cannot be made.
+    """
+    if settings.kubernetes_config is None:
+        return
+    if time.monotonic() - _ensured.get(organization, float("-inf")) < ENSURED_SECONDS:
+        return
+    namespaces = await asyncio.to_thread(open_namespaces, settings)
+    try:
+        await asyncio.to_thread(namespaces.ensure, organization)
+    except NamespaceError as error:
+        raise Problem(503, "cluster_away", f"The cluster must take the organisation's namespace; {error}.") from None
+    _ensured[organization] = time.monotonic()
+
+
+async def keep_namespaces(tools: Tools) -> Counts:
+    """Make every organisation's namespace, or set it right, and renew Airflow's way in."""
+    namespaces = await asyncio.to_thread(open_namespaces, tools.settings)
+    kept = failed = 0
+    for slug in await _organizations(tools):
+        try:
+            await asyncio.to_thread(namespaces.ensure, slug)
+            kept += 1
+        except NamespaceError:
+            failed += 1
+    return {"kept": kept, "failed": failed}
+
+
+async def remove_pods(tools: Tools) -> Counts:
+    """Remove the pods whose execution is over or unknown: their worker was lost before it could."""
+    namespaces = await asyncio.to_thread(open_namespaces, tools.settings)
+    seen = removed = failed = 0
+    for slug, organization_id in (await _organizations(tools)).items():
+        try:
+            pods = await asyncio.to_thread(namespaces.pods, slug)
+            old = {name: _id(execution) for name, execution, made in pods if datetime.now(UTC) - made > YOUNG}
+            async with tools.database.transaction() as session:
+                alive = await UnfinishedRepository(session, organization_id).among(filter(None, set(old.values())))
+            seen += len(pods)
+            for name, execution in old.items():
+                if execution not in alive:
+                    await asyncio.to_thread(namespaces.delete_pod, slug, name)
+                    removed += 1
+        except NamespaceError:
+            failed += 1
+    return {"seen": seen, "removed": removed, "failed": failed}
+
+
+async def _organizations(tools: Tools) -> dict[str, UUID]:
+    async with tools.database.system() as session:
+        return await OrganizationRepository(session).all()
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,183 @@
+"""What tests use of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from kubernetes import client, config
+from pydantic import SecretStr
+
+from api.namespaces.cluster import Namespaces
+from api.namespaces.settings import pod_settings
+from api.settings import Settings
+from compiler import compile_workflow
+from compiler.plan import Plan
+from operators.execution.local import LocalResult, run_plan
+from operators.execution.records import PodSettings
+from operators.execution.stubs import Stubs
+from operators.pods.cluster import Cluster
+from operators.pods.pool import PodPool
+
+VARIABLE = "AGENT_FACTORY_TEST_KUBERNETES"
+ORGANIZATION, OTHER = "acme", "other"
+PREFIX = "af-"
+RUNNER = "localhost/python:3.11"
+IMAGE = "docker.io/library/python:3.11-slim"
+NODE_IMAGE = "docker.io/library/node:22-slim"
+"""The default images' names, for the test's images."""
+
+
+def exports_of(text: str) -> dict[str, str]:
+    """Return the variables of ``export NAME=value`` lines."""
+    return dict(re.findall(r"^export (\w+)=(.*)$", text, re.M))
+
+
+@dataclass
+class TestCluster:
+    """A running cluster.
+
+    :param exports: What ``up`` printed.
+    :param folder: For kubeconfigs.
+    """
+
+    __test__ = False
+    exports: dict[str, str]
+    folder: Path
+    scripts: Path
+    namespaces: Namespaces = field(init=False)
+    settings: Settings = field(init=False)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        return Path(self.exports["KUBECONFIG"])
+
+    def open(self, settings: Settings) -> None:
+        """Connect."""
+        self.settings = settings
+        self.namespaces = Namespaces(settings)
+
+    def image(self, name: str, *options: str) -> None:
+        """Make an image."""
+        subprocess.run([self.scripts / "mkimage", name, *options], capture_output=True, check=True)
+
+    def node(self) -> str | None:
+        """Return the path of this machine's Node.js."""
+        found = shutil.which("node")
+        return str(Path(found).resolve()) if found else None
+
+    def api(self, path: Path | None = None) -> client.CoreV1Api:
+        """Return a client with the rights of a kubeconfig, the administrator's by default."""
+        configuration = client.Configuration()
+        config.load_kube_config(config_file=str(path or self.kubeconfig), client_configuration=configuration)
+        return client.CoreV1Api(client.ApiClient(configuration))
+
+    def airflow_api(self, organization: str = ORGANIZATION) -> client.CoreV1Api:
+        """Return a client with the rights that Airflow has in an organisation's namespace."""
+        return self.api(self.folder / f"{organization}.kubeconfig")
+
+    def pool(self, unit: str = "local", *, hold_seconds: float = 10.0, **changes: Any) -> PodPool:
+        """Return a pool of pods in the organisation's namespace, with Airflow's rights."""
+
+        async def settings() -> PodSettings:
+            return pod_settings(self.settings, ORGANIZATION).model_copy(update=changes)
+
+        return PodPool(
+            lambda namespace: Cluster(self.airflow_api(), namespace), settings, unit=unit, deadline_seconds=600,
+            hold_seconds=hold_seconds,
+        )  # fmt: skip
+
+    def pods(self, execution_id: str | None = None) -> list[client.V1Pod]:
+        """Return the organisation's pods that are not being deleted."""
+        selector = f"agent-factory/execution={execution_id}" if execution_id else None
+        found = self.api().list_namespaced_pod(PREFIX + ORGANIZATION, label_selector=selector).items
+        return [pod for pod in found if pod.metadata.deletion_timestamp is None]
+
+    def run(self, plan: Plan, execution_id: str, **options: Any) -> LocalResult:
+        """Run a plan with its pods on the cluster; leave none."""
+
+        async def run() -> LocalResult:
+            pool = options.pop("pods", None) or self.pool()
+            try:
+                return await run_plan(plan, execution_id=execution_id, pods=pool, **options)
+            finally:
+                await pool.remove(execution_id)
+
+        return asyncio.run(run())
+
+    def clean(self) -> None:
+        """Remove the tests' namespaces from a cluster that stays."""
+        for organization in (ORGANIZATION, OTHER):
+            with contextlib.suppress(client.ApiException):
+                self.api().delete_namespace(PREFIX + organization)
+
+
+def cluster_settings(made: TestCluster) -> Settings:
+    """Return the settings of a control plane that keeps the cluster's namespaces."""
+    return Settings(
+        database_url="postgresql://nobody@localhost/none",
+        api_token=SecretStr("unused"),
+        runtime_token=SecretStr("unused"),
+        isolation="kubernetes",
+        kubernetes_config=str(made.kubeconfig),
+        pod_configs=made.folder,
+        pod_namespace_prefix=PREFIX,
+        pod_runner_image=RUNNER,
+        pod_start_seconds=60,
+    )
+
+
+def plan_of_case(case: dict[str, Any], fusion: Any = "auto") -> Plan:
+    """Compile a workflow of the corpus for the cluster."""
+    compilation = compile_workflow(
+        orjson.dumps(case["workflow"]), organization=ORGANIZATION, isolation="kubernetes", fusion=fusion
+    )
+    assert compilation.plan is not None, compilation.diagnostics
+    return compilation.plan
+
+
+def stubs_of(case: dict[str, Any]) -> Stubs:
+    """Return the stubs of a case, without those that stand for tenant code."""
+    return Stubs(case.get("stubs"))
+
+
+def code(task_id: str, source: str, **fields: Any) -> dict[str, Any]:
+    """Return a Python task."""
+    task_config = {"language": "python", "input": fields.pop("input", {})}
+    return {"id": task_id, "type": "code", "code": source, "config": task_config, **fields}
+
+
+def workflow(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a workflow."""
+    trigger = {"type": "manual", "config": {}}
+    return {"id": "pods", "name": "Pods", "version": "1", "trigger": trigger, "tasks": list(tasks), **fields}
+
+
+def compiled(*tasks: dict[str, Any], **fields: Any) -> Plan:
+    """Compile a workflow of some tasks."""
+    return plan_of_case({"workflow": workflow(*tasks, **fields)})
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Wait until something is true that no event tells."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.05)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a case."""
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded

@@ -109,6 +109,8 @@ class Settings(DatabaseSettings):
     :param pod_runner_image: Image of the trusted containers beside the tenant's; it needs ``python3``.
     :param pod_runtime_class: Of every pod, such as gVisor's or Kata's.
     :param pod_start_seconds: How long a pod may take until it runs.
+    :param pod_hold_seconds: How long a worker waits for a pod before it gives itself back: most pods start, and most
+        steps end, sooner than Airflow would have another worker ready.
     :param pod_pull_secrets: Names of secrets in the organisations' namespaces that hold keys of registries.
     :param pod_egress: CIDRs of what pods with ``network: egress`` may reach; their private parts are left out.
     :param pod_quotas: Slug -> quota; ``*`` is for those that are not named.
@@ -157,6 +159,7 @@ class Settings(DatabaseSettings):
     pod_runner_image: str = "python:3.11-slim"
     pod_runtime_class: str | None = None
     pod_start_seconds: Annotated[float, Field(ge=5, le=3600)] = 300.0
+    pod_hold_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
     pod_pull_secrets: tuple[str, ...] = ()
     pod_egress: tuple[str, ...] = ("0.0.0.0/0", "::/0")
     pod_quotas: dict[str, PodQuota] = {}

@@ -28,6 +28,7 @@ def pod_settings(settings: Settings, organization: str) -> PodSettings:
         digests=policy.digests,
         pull_secrets=list(settings.pod_pull_secrets),
         start_seconds=settings.pod_start_seconds,
+        hold_seconds=settings.pod_hold_seconds,
     )
 
 

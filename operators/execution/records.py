@@ -310,6 +310,7 @@ class PodSettings(Record):
     :param digests: Whether an image must be named by its digest.
     :param pull_secrets: Names of secrets in the namespace.
     :param start_seconds: How long a pod may take until it runs.
+    :param hold_seconds: How long a worker waits for a pod before it gives itself back.
     """
 
     namespace: str
@@ -319,6 +320,7 @@ class PodSettings(Record):
     digests: bool = False
     pull_secrets: list[str] = Field(default_factory=list)
     start_seconds: float = 300.0
+    hold_seconds: float = 10.0
 
 
 def step_view(record: StepRecord) -> dict[str, Any]:

@@ -95,6 +95,9 @@ def _refuse_ended(pod: V1Pod) -> None:
         rule = "the pod must end within its deadline; it took longer. Raise the step's `timeout`"
         raise PodFailedError("deadline", rule, retryable=False)
     disrupted = any(c.type == "DisruptionTarget" and c.status == "True" for c in pod.status.conditions or ())
+    if reason == "Evicted" and any(word in message.lower() for word in ("emptydir", "ephemeral")):
+        rule = f"the container must do with its `ephemeral_storage`; it wrote more. {message}"
+        raise PodFailedError("storage_full", rule, retryable=False)
     if reason in ("Evicted", "Preempting", "Shutdown", "NodeShutdown", "Terminated") or disrupted:
         raise PodFailedError("evicted", f"the pod must stay on its node; it was evicted. {message}", retryable=True)
     if pod.status.phase == "Failed" and not pod.status.container_statuses:

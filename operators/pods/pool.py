@@ -18,15 +18,12 @@ from operators.execution.records import PodSettings
 from operators.pods.cluster import Cluster, Stream
 from operators.pods.failures import PodFailedError
 from operators.pods.jobs import PodJob
-from operators.pods.spec import selector, unit_labels
+from operators.pods.spec import digest, selector, unit_labels
 from operators.steps.base import StepResult, Waiting, Wake
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
-HOLD_SECONDS = 10.0
-"""How long a worker waits for a pod before it gives itself back: most pods start, and most steps end, sooner than
-Airflow would have another worker ready."""
 LATEST_LOOK_SECONDS = 300.0
 """How long a step that gave its worker back at most sleeps, should nobody tell of its pod."""
 GRACE_SECONDS = 5.0
@@ -42,6 +39,7 @@ class Attached:
     :param fresh: Whether the next result is of the step that it was started for.
     :param brought: When this process last brought files in, by the monotonic clock.
     :param unwanted: It takes no more jobs.
+    :param done: Jobs that came to their end in it.
     :param idle: Connections with its steward that nobody uses.
     """
 
@@ -51,6 +49,7 @@ class Attached:
     fresh: bool
     brought: float = float("-inf")
     unwanted: bool = False
+    done: set[str] = field(default_factory=set)
     idle: list[Stream] = field(default_factory=list)
 
 
@@ -60,7 +59,6 @@ class PodPool:
     :param connect: Makes the client of the API server for a namespace; called once, in a thread.
     :param settings: Asks how pods are made.
     :param deadline_seconds: How long a pod of the unit may be needed in all.
-    :param hold_seconds: How long a look waits for its end.
     """
 
     def __init__(
@@ -70,11 +68,9 @@ class PodPool:
         *,
         unit: str,
         deadline_seconds: float,
-        hold_seconds: float = HOLD_SECONDS,
     ) -> None:
         self._connect = connect
         self._ask_settings = settings
-        self._hold_seconds = hold_seconds
         self._opening = asyncio.Lock()
         self._open: tuple[PodSettings, Cluster] | None = None
         self._locks: dict[str, asyncio.Lock] = {}
@@ -99,7 +95,7 @@ class PodPool:
         refusal = image_refusal(job.pod.image, settings.images, digests=settings.digests)
         if refusal is not None:
             raise PodFailedError("image_not_allowed", f"image {job.pod.image!r} {refusal}", retryable=False)
-        visit = Visit(self, cluster, settings, job, waiting, began + self._hold_seconds)
+        visit = Visit(self, cluster, settings, job, waiting, began + settings.hold_seconds)
         seen = await visit.run()
         if isinstance(seen, StepResult):
             return seen
@@ -111,7 +107,7 @@ class PodPool:
         """Note that nobody waits for a job any more: its pod takes no other. It goes when the unit is over, or when
         the next job needs one; not before, for whoever took over this unit may be using it."""
         attached = self.slots.get(job.slot_of(waiting))
-        if attached is not None:
+        if attached is not None and digest(str(waiting)) not in attached.done:
             attached.unwanted = True
 
     async def remove(self, execution_id: str) -> int:

@@ -240,6 +240,7 @@ class Visit:
         self.ran = float(answer.get("seconds", 0.0))
         if state != "done":
             return None
+        attached.done.add(self._id)
         return result_of_keeper(self._job, result, await self._timing(attached))
 
     async def _cancellable(self, stream: Stream, call: Callable[[], T]) -> T:

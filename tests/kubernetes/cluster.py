@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from api.namespaces.cluster import Namespaces
 from api.namespaces.settings import pod_settings
-from api.settings import Settings
+from api.settings import PodQuota, Settings
 from compiler import compile_workflow
 from compiler.plan import Plan
 from operators.execution.local import LocalResult, run_plan
@@ -87,15 +87,15 @@ class TestCluster:
         """Return a client with the rights that Airflow has in an organisation's namespace."""
         return self.api(self.folder / f"{organization}.kubeconfig")
 
-    def pool(self, unit: str = "local", *, hold_seconds: float = 10.0, **changes: Any) -> PodPool:
+    def pool(self, unit: str = "local", *, deadline_seconds: float = 600, **changes: Any) -> PodPool:
         """Return a pool of pods in the organisation's namespace, with Airflow's rights."""
 
         async def settings() -> PodSettings:
             return pod_settings(self.settings, ORGANIZATION).model_copy(update=changes)
 
         return PodPool(
-            lambda namespace: Cluster(self.airflow_api(), namespace), settings, unit=unit, deadline_seconds=600,
-            hold_seconds=hold_seconds,
+            lambda namespace: Cluster(self.airflow_api(), namespace), settings, unit=unit,
+            deadline_seconds=deadline_seconds,
         )  # fmt: skip
 
     def pods(self, execution_id: str | None = None) -> list[client.V1Pod]:
@@ -104,15 +104,26 @@ class TestCluster:
         found = self.api().list_namespaced_pod(PREFIX + ORGANIZATION, label_selector=selector).items
         return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
-    def run(self, plan: Plan, execution_id: str, **options: Any) -> LocalResult:
+    async def run(self, plan: Plan, execution_id: str, pods: PodPool | None = None, **options: Any) -> LocalResult:
         """Run a plan with its pods on the cluster; leave none."""
+        pool = pods or self.pool()
+        try:
+            return await run_plan(plan, execution_id=execution_id, pods=pool, **options)
+        finally:
+            await pool.remove(execution_id)
 
-        async def run() -> LocalResult:
-            pool = options.pop("pods", None) or self.pool()
-            try:
-                return await run_plan(plan, execution_id=execution_id, pods=pool, **options)
-            finally:
-                await pool.remove(execution_id)
+    def run_all(self, runs: dict[str, Callable[[], Awaitable[LocalResult]]], at_once: int = 8) -> dict[str, LocalResult]:
+        """Run several plans side by side: most of the time pods start."""
+
+        async def run() -> dict[str, LocalResult]:
+            places = asyncio.Semaphore(at_once)
+
+            async def one(start: Callable[[], Awaitable[LocalResult]]) -> LocalResult:
+                async with places:
+                    return await start()
+
+            results = await asyncio.gather(*map(one, runs.values()))
+            return dict(zip(runs, results, strict=True))
 
         return asyncio.run(run())
 
@@ -135,6 +146,7 @@ def cluster_settings(made: TestCluster) -> Settings:
         pod_namespace_prefix=PREFIX,
         pod_runner_image=RUNNER,
         pod_start_seconds=60,
+        pod_quotas={ORGANIZATION: PodQuota(memory="2Ti", container_memory="300Gi")},
     )
 
 

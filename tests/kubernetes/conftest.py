@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,14 +45,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestCluster]:
             made.clean()
 
 
+def libraries(program: str) -> dict[str, str]:
+    """Return the C++ libraries of a program, and where an image has them."""
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"(lib(?:stdc\+\+|gcc_s)\.so\.\d+) => (\S+)", linked)
+    return {path: f"/usr/lib/x86_64-linux-gnu/{name}" for name, path in found}
+
+
 @pytest.fixture(scope="session")
 def node_image(cluster: TestCluster) -> str:
     """An image with this machine's Node.js."""
     node = cluster.node()
     if node is None:
         pytest.skip("this machine has no Node.js to make an image of")
-    cluster.image(
-        NODE_IMAGE, "--base", "localhost/python:3.11", "--deb", "libstdc++6", "--deb", "libgcc-s1", "--add",
-        f"{node}:/usr/local/bin/node",
-    )  # fmt: skip
+    added = {node: "/usr/local/bin/node", **libraries(node)}
+    options = [option for source, target in added.items() for option in ("--add", f"{source}:{target}")]
+    cluster.image(NODE_IMAGE, "--base", "localhost/python:3.11", *options)
     return NODE_IMAGE

@@ -40,13 +40,21 @@ def empty(folder: str) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False):
-                for path, _, _ in os.walk(entry.path):
-                    with contextlib.suppress(OSError):
-                        os.chmod(path, 0o700)
+                open_folder(entry.path)
+                for path, folders, _ in os.walk(entry.path):
+                    for name in folders:
+                        open_folder(os.path.join(path, name))
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
+
+
+def open_folder(path: str) -> None:
+    """Let us into a folder of our own that a step has closed."""
+    with contextlib.suppress(OSError):
+        if not os.path.islink(path):
+            os.chmod(path, 0o700)
 
 
 def main() -> None:

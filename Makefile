@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench bench-bundle bench-day chaos soak schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench bench-bundle bench-day bench-reads chaos soak schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,7 @@ lint: setup  ## Format and lint checks, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/lint_tenancy.py
 
 format: setup  ## Format the code
 	$(BIN)/ruff format .
@@ -49,8 +50,12 @@ bench-bundle: setup  ## Measure how Airflow follows publishes with 1,000 and 10,
 bench-day: setup  ## Run a day's executions (EXECUTIONS=5000) and upkeep after it, and check sizes and times
 	@$(BIN)/python -W ignore -m tests.benchmarks.day --executions $(or $(EXECUTIONS),5000)
 
-schema: setup  ## Write docs/workflow.schema.json anew
+bench-reads: setup  ## Measure lists and looks with 100,000 executions of 100 organisations, each beside its bound
+	@$(BIN)/python -W ignore -m tests.benchmarks.reads
+
+schema: setup  ## Write docs/workflow.schema.json and docs/roles.md anew
 	@$(BIN)/python -m compiler.published_schema > docs/workflow.schema.json
+	@$(BIN)/python -m api.identity.documents > docs/roles.md
 
 constraints: setup  ## Resolve the dependencies anew into constraints.txt, for the oldest Python we promise (Debian 12)
 	@$(BIN)/uv pip compile -q pyproject.toml --all-extras --no-annotate --no-header --python-version 3.11.2 --upgrade -o constraints.txt

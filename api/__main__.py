@@ -3,54 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 
 import uvicorn
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
-from api.database import Database
-from api.organizations.isolation import refuse_strangers
-from api.settings import Settings, SettingsError, load_settings
-
-GRACE_SECONDS = 5
-
-
-async def _check(settings: Settings) -> None:
-    """Compare the settings with the database while an error can still be one sentence.
-
-    :raises SettingsError: They do not fit. A database that is away or not migrated yet is not looked at.
-    """
-    database = Database(settings)
-    try:
-        async with database.transaction() as session:
-            await refuse_strangers(session, settings)
-    except (SQLAlchemyError, OSError):
-        return
-    finally:
-        await database.close()
+from api.gateway.logs import configure
+from api.gateway.server import server_options
+from api.settings import SettingsError, load_settings
+from api.starting import check_database
 
 
 def main() -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load_settings()
-        asyncio.run(_check(settings))
+        configure(settings.log_format)
+        asyncio.run(check_database(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    uvicorn.run(create_app(settings), host=settings.api_host, port=settings.api_port, **server_options(settings))
     return 0
 
 

@@ -8,21 +8,38 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import problems
+from api.accounts.endpoints import router as accounts
+from api.accounts.owner import ensure_owner
 from api.adoption.endpoints import router as runs
+from api.agents.endpoints import router as agents
+from api.agents.version_endpoints import router as versions
+from api.api_keys.endpoints import router as api_keys
 from api.approvals.endpoints import router as approvals
+from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
-from api.edge import RequestIdMiddleware
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
+from api.executions.live.stream import Streams
 from api.forms.endpoints import router as forms
+from api.gateway import openapi
+from api.gateway.admission import count_strangers
+from api.gateway.bounds import BoundsMiddleware
+from api.gateway.counting import Counter
+from api.gateway.headers import CorsMiddleware, HeadersMiddleware
+from api.gateway.observation import ObservationMiddleware
 from api.health.endpoints import router as health
+from api.identity.callers import Authenticator
 from api.inputs.endpoints import router as inputs
+from api.invitations.endpoints import router as invitations
+from api.mail.mailer import make_mailer
+from api.members.endpoints import router as members
+from api.metrics.endpoints import router as metrics
 from api.notifications import Listener
-from api.organizations.isolation import refuse_strangers
+from api.organizations.endpoints import router as organizations
 from api.organizations.repository import OrganizationRepository
 from api.pauses.endpoints import router as pauses
 from api.reconciliation.endpoints import router as ended_runs
@@ -30,8 +47,16 @@ from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.runtime.endpoints import router as runtime
+from api.sessions.endpoints import router as sessions
 from api.settings import Settings
+from api.signing.endpoints import router as signing
+from api.signing.keys import KeyRing
+from api.starting import check
+from api.teams.endpoints import router as teams
+from api.trials.endpoints import router as trials
+from api.trials.slots import TrialSlots
 from api.upkeep.endpoints import router as upkeep
+from api.variables.endpoints import router as variables
 from api.webhooks.endpoints import router as webhooks
 from api.workflows.endpoints import router as workflows
 from api.workflows.plans import PlanCache
@@ -39,15 +64,30 @@ from api.workflows.plans import PlanCache
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the application; its connections open with its lifespan."""
-    app = FastAPI(title="Agent Factory", version=version("agent-factory"), lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Agent Factory",
+        version=version("agent-factory"),
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        dependencies=[Depends(count_strangers)],
+        # Their pages run scripts of a foreign host where people enter tokens.
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.settings = settings
     app.state.plans = PlanCache()
     problems.install(app)
     # `/workflows/execute` before `/workflows/{id}/...`.
-    public = (health, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms, webhooks)
-    for router in (*public, runtime, ended_runs, releases, upkeep):
+    public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
+    identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
+    designer = (agents, versions, trials, variables)
+    for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
+        declare_permissions(router.routes)
         app.include_router(router)
-    app.add_middleware(RequestIdMiddleware)
+    openapi.install(app)
+    # The last one added is the outermost.
+    for middleware in (BoundsMiddleware, CorsMiddleware, ObservationMiddleware, HeadersMiddleware):
+        app.add_middleware(middleware)
     return app
 
 
@@ -61,16 +101,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         database = app.state.database = Database(settings)
         stack.push_async_callback(database.close)
-        async with database.transaction() as session:
-            await refuse_strangers(session, settings)
-            app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+        await check(database, settings)
+        async with database.system() as session:
+            operated = app.state.organization_id = await OrganizationRepository(session).ensure(settings.organization)
+        await ensure_owner(database, settings, operated)
+        keys = app.state.keys = KeyRing(settings, database)
+        app.state.authenticator = Authenticator(settings, database, keys, operated)
+        app.state.mailer = make_mailer(settings)
+        counter = app.state.counter = Counter(settings.redis_url)
+        stack.push_async_callback(counter.close)
+        app.state.trials = TrialSlots(settings.trials_per_organization)
         airflow = app.state.airflow = AirflowClient(settings)
         stack.push_async_callback(airflow.close)
+        app.state.streams = Streams(settings.max_event_streams)
         listener = app.state.listener = Listener(settings.async_url)
         await listener.start()
         stack.push_async_callback(listener.stop)
         if settings.relay:
-            task = asyncio.create_task(Relay(settings, database, listener, airflow).run(), name="relay")
+            task = app.state.relay = asyncio.create_task(
+                Relay(settings, database, listener, airflow).run(), name="relay"
+            )
             stack.push_async_callback(_cancel, task)
         yield
 

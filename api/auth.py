@@ -1,29 +1,43 @@
-"""Who calls: bearer tokens. An endpoint without one of these dependencies is public by definition."""
+"""Who calls, and what for: bearer tokens and permissions.
+
+An endpoint of ``/api/v1`` without a permission and not in ``PUBLIC`` keeps the application from starting.
+"""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
-from typing import Annotated
-from uuid import UUID
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
 
+from api.gateway.admission import counted
+from api.identity.callers import Authenticator, Caller, unauthorized
+from api.identity.permissions import PERMISSIONS
 from api.problems import Problem
 from api.settings import Settings
 
-_api_bearer = HTTPBearer(scheme_name="API token", auto_error=False)
+__all__ = ["Caller", "CallerDep", "Permission", "SettingsDep", "UserDep", "authenticate_runtime", "permit"]
+
+PREFIX = "/api/v1"
+PUBLIC = frozenset(
+    {
+        ("POST", "/api/v1/auth/token"),
+        ("POST", "/api/v1/auth/refresh"),
+        ("POST", "/api/v1/auth/password/forgotten"),
+        ("POST", "/api/v1/auth/password/reset"),
+        ("POST", "/api/v1/auth/invitations/accept"),
+    }
+)
+"""The endpoints of ``/api/v1`` that anybody may call; each asks for a secret of its own or tells nothing."""
+
+_api_bearer = HTTPBearer(
+    scheme_name="Bearer", description="An access token, an API key, or the operator's token.", auto_error=False
+)
 _runtime_bearer = HTTPBearer(scheme_name="Runtime token", auto_error=False)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """An authenticated caller of ``/api/v1`` and the organisation it acts for."""
-
-    organization_id: UUID
-    organization: str
 
 
 def get_settings(request: Request) -> Settings:
@@ -36,26 +50,27 @@ def get_settings(request: Request) -> Settings:
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 
 
-def _check(credentials: HTTPAuthorizationCredentials | None, expected: SecretStr) -> None:
-    given = credentials.credentials if credentials else ""
-    if not secrets.compare_digest(given.encode(), expected.get_secret_value().encode()):
-        detail = "Send the header 'Authorization: Bearer <token>' with a valid token."
-        raise Problem(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
+def identity_of(caller: Caller) -> str:
+    """Return whose requests are counted together for the rate limits: a person's, by whatever login or key."""
+    if caller.user_id is None:
+        return f"operator:{caller.organization_id}"
+    return f"user:{caller.organization_id}:{caller.user_id}"
 
 
-def authenticate_caller(
-    request: Request,
-    settings: SettingsDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_api_bearer)],
+@counted(identity_of)
+async def authenticate_caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_api_bearer)]
 ) -> Caller:
     """Return the caller of an API endpoint.
 
     :raises Problem: 401.
     """
-    _check(credentials, settings.api_token)
-    organization_id = request.app.state.organization_id
-    assert isinstance(organization_id, UUID)
-    return Caller(organization_id, settings.organization)
+    authenticator = request.app.state.authenticator
+    assert isinstance(authenticator, Authenticator)
+    return await authenticator.authenticate(credentials.credentials if credentials else "")
+
+
+CallerDep = Annotated[Caller, Depends(authenticate_caller)]
 
 
 def authenticate_runtime(
@@ -65,7 +80,76 @@ def authenticate_runtime(
 
     :raises Problem: 401.
     """
-    _check(credentials, settings.runtime_token)
+    given = credentials.credentials if credentials else ""
+    if not secrets.compare_digest(given.encode(), settings.runtime_token.get_secret_value().encode()):
+        raise unauthorized()
 
 
-CallerDep = Annotated[Caller, Depends(authenticate_caller)]
+async def require_user(caller: CallerDep) -> Caller:
+    """Let only people in who logged in: not their API keys, and not the operator's token.
+
+    :raises Problem: 403.
+    """
+    if caller.via != "token":
+        detail = "This is for people who are logged in; got an API key or the operator's token. Log in and try again."
+        raise Problem(403, "login_needed", detail)
+    return caller
+
+
+UserDep = Annotated[Caller, Depends(require_user)]
+
+
+class Permission:
+    """A dependency that lets only callers with a permission in.
+
+    :raises ValueError: The table of permissions has no such one.
+    """
+
+    def __init__(self, name: str) -> None:
+        if name not in PERMISSIONS:
+            raise ValueError(f"A route must name a permission of api/identity/permissions.py; got {name!r}.")
+        self.name = name
+
+    async def __call__(self, caller: CallerDep) -> None:
+        """Check one request.
+
+        :raises Problem: 403; names the permission.
+        """
+        if self.name not in caller.permissions:
+            detail = f"This needs the permission {self.name!r}, which {_whose(caller)} does not have. Ask an owner."
+            raise Problem(403, "forbidden", detail, permission=self.name)
+
+
+def _whose(caller: Caller) -> str:
+    return f"the role {caller.role!r}" if caller.via != "api_key" else "this API key"
+
+
+def permit(permission: str) -> Any:
+    """Declare the permission that an endpoint needs, as one of its ``dependencies``."""
+    return Depends(Permission(permission))
+
+
+def permission_of(route: APIRoute) -> str | None:
+    """Return the permission that a route declares."""
+    return next((call.name for call in _calls(route.dependant) if isinstance(call, Permission)), None)
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    for each in dependant.dependencies:
+        yield each.call
+        yield from _calls(each)
+
+
+def declare_permissions(routes: Iterable[Any]) -> None:
+    """Show each route's permission in the OpenAPI document, as ``x-permission``.
+
+    :raises RuntimeError: A route of ``/api/v1`` has none and is not in ``PUBLIC``.
+    """
+    for route in routes:
+        if not isinstance(route, APIRoute) or not route.path.startswith(PREFIX):
+            continue
+        permission = permission_of(route)
+        if permission is not None:
+            route.openapi_extra = {**(route.openapi_extra or {}), "x-permission": permission}
+        elif any((method, route.path) not in PUBLIC for method in route.methods):
+            raise RuntimeError(f"{route.methods} {route.path} must declare a permission with permit(...).")

@@ -1,27 +1,18 @@
-"""The edge of HTTP: bodies are bounded while they are read, JSON is parsed strictly, every answer has a request id."""
+"""The edge of HTTP: bodies are bounded while they are read, JSON is parsed strictly."""
 
 from __future__ import annotations
 
-import logging
-import re
-import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem
 
-log = logging.getLogger(__name__)
-
 MAX_DEPTH = 100
 """Deepest nesting of a JSON body; every reader behind the edge can walk it."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -105,29 +96,3 @@ class RuntimeRoute(EdgeRoute):
     """A route of the runtime API, whose step outputs may be larger."""
 
     limit_setting: ClassVar[str] = "runtime_max_bytes"
-
-
-class RequestIdMiddleware:
-    """Give each answer an ``X-Request-ID``: the caller's if it is harmless, else a new one."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["x-request-id"] = request_id
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_with_id)
-        except Exception:
-            log.error("request %s: %s %s failed", request_id, scope["method"], scope["path"])
-            raise

@@ -12,12 +12,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, ForeignKeyConstraint, create_engine, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from api.settings import SettingsError, load_database_settings
+from api.settings import SettingsError, load_migration_settings
 
 VERSION_TABLE = "agent_factory_migrations"
+_INSUFFICIENT_PRIVILEGE = "42501"
 _LOCK = 4_210_077_001  # any number, the same in every migrating process
 
 
@@ -57,12 +58,21 @@ def migrate(url: URL, revision: str = "head") -> None:
 def main() -> int:
     """Migrate the database of the settings; return the exit code."""
     try:
-        migrate(load_database_settings().sync_url, *sys.argv[1:2])
+        migrate(load_migration_settings().owner_url, *sys.argv[1:2])
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
     except OperationalError as error:
         print(f"The database cannot be reached: {str(error.orig).strip().splitlines()[0]}", file=sys.stderr)
+        return 1
+    except ProgrammingError as error:
+        if getattr(error.orig, "pgcode", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        print(
+            f"A migration needs the role that owns the tables, set AGENT_FACTORY_DATABASE_OWNER_URL, and the roles of "
+            f"docs/tenancy.md; got: {str(error.orig).strip().splitlines()[0]}",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

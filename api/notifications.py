@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 EXECUTIONS = "agent_factory_executions"
 """Channel of executions that ended or answered, and of approvals that were decided; the payload is the id."""
+STEPS = "agent_factory_steps"
+"""Channel of what was journaled for executions that somebody watches; the payload is the execution's id."""
 OUTBOX = "agent_factory_outbox"
 """Channel of new outbox entries; no payload."""
 
@@ -54,7 +56,13 @@ class Listener:
 
         Look at the database once after subscribing: what happened before is not told.
         """
-        event, keys = asyncio.Event(), [(channel, payload) for payload in payloads or ("",)]
+        async with self.subscribed_to([(channel, payload) for payload in payloads or ("",)]) as event:
+            yield event
+
+    @asynccontextmanager
+    async def subscribed_to(self, keys: Sequence[tuple[str, str]]) -> AsyncIterator[asyncio.Event]:
+        """Give an event that is set by notifications of several channels, each with its payload."""
+        event = asyncio.Event()
         for key in keys:
             self._waiting[key].add(event)
         try:
@@ -91,7 +99,7 @@ class Listener:
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
-            for channel in (EXECUTIONS, OUTBOX):
+            for channel in (EXECUTIONS, STEPS, OUTBOX):
                 await connection.add_listener(channel, self._callback())
             self._wake_all()
             self.connected.set()

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from api.gateway.settings import GatewaySettings
 from compiler.planning import Isolation
 
 PREFIX = "AGENT_FACTORY_"
+LONGEST_LEASE_SECONDS = 60.0
+"""A lease that would hold for longer is from before the database's clock was set back."""
 
 
 class SettingsError(Exception):
@@ -26,7 +38,7 @@ def _provider_key(name: str) -> SecretStr | None:
 
 
 class DatabaseSettings(BaseSettings):
-    """Where the database is; all that a migration needs.
+    """Where the database is, for a role that row-level security binds.
 
     :param database_url: ``postgresql://user:password@host/database``; ``?host=/folder`` names a Unix socket's folder.
     """
@@ -83,14 +95,39 @@ class PodQuota(BaseModel):
     container_memory: str = "16Gi"
 
 
-class Settings(DatabaseSettings):
+class MigrationSettings(DatabaseSettings):
+    """What a migration needs.
+
+    :param database_owner_url: Like ``database_url``, of the role that owns the tables; without it ``database_url`` is.
+    """
+
+    database_owner_url: Annotated[str | None, Field(repr=False)] = None
+
+    @field_validator("database_owner_url")
+    @classmethod
+    def _owner_is_postgresql(cls, value: str | None) -> str | None:
+        return cls._is_postgresql(value) if value else None
+
+    @property
+    def owner_url(self) -> URL:
+        """The owner's URL for SQLAlchemy's psycopg2 driver."""
+        return make_url(self.database_owner_url or self.database_url).set(drivername="postgresql+psycopg2")
+
+
+class Settings(DatabaseSettings, GatewaySettings):
     """Settings of the API and the relay. Durations are in seconds, sizes in bytes.
 
     :param api_url: The address under which callers reach the API; webhook URLs begin with it.
-    :param api_token: Bearer token of ``/api/v1``.
+    :param api_token: The operator's bearer token of ``/api/v1``; without it only people and API keys get in.
     :param runtime_token: Bearer token of ``/runtime/v1``, which only workers and the bundle hold.
+    :param max_event_streams: How many streams of live events a process holds open; an organisation may have a quarter.
+    :param secret_key: Encrypts secrets in the database; without it nobody can log in, and no variable can be secret.
+    :param owner_email: With ``owner_password``: the first owner, made at start while the organisation has no member.
+    :param smtp_host: The server that mail is handed to; without it no mail goes out.
     :param organization: Slug of the organisation that ``api_token`` belongs to; made at start if missing.
     :param isolation: Where tenant code runs: ``process`` is for one trusted organisation only.
+    :param trial_max_seconds: How long a test of a draft may take.
+    :param trials_per_organization: How many of an organisation may run at a time in one API process.
     :param relay: Whether the API process also relays accepted executions to Airflow.
     :param max_running_per_organization: How many executions of an organisation may be at work at a time.
     :param max_running: How many of all organisations.
@@ -121,8 +158,17 @@ class Settings(DatabaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=1, le=65535)] = 8700
     api_url: str = ""
-    api_token: SecretStr
+    api_token: SecretStr | None = None
     runtime_token: SecretStr
+    secret_key: SecretStr | None = None
+    owner_email: str = ""
+    owner_password: SecretStr | None = None
+    smtp_host: str | None = None
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_security: Literal["tls", "starttls", "none"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_sender: str = "agent-factory@localhost"
     airflow_url: str = "http://127.0.0.1:8080"
     airflow_username: str = "admin"
     airflow_password: SecretStr = SecretStr("")
@@ -130,12 +176,16 @@ class Settings(DatabaseSettings):
     isolation: Isolation = "process"
 
     database_pool_size: Annotated[int, Field(ge=1)] = 20
-    lease_ttl_seconds: Annotated[float, Field(gt=0)] = 10.0
+    lease_ttl_seconds: Annotated[float, Field(gt=0, le=LONGEST_LEASE_SECONDS)] = 10.0
     lease_heartbeat_seconds: Annotated[float, Field(gt=0)] = 3.0
     webhook_max_bytes: Annotated[int, Field(ge=1)] = 1_000_000
     api_max_bytes: Annotated[int, Field(ge=1)] = 4_000_000
     runtime_max_bytes: Annotated[int, Field(ge=1)] = 32_000_000
     max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
+    max_event_streams: Annotated[int, Field(ge=1)] = 400
+    event_heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+    trial_max_seconds: Annotated[float, Field(gt=0)] = 120.0
+    trials_per_organization: Annotated[int, Field(ge=1)] = 3
 
     max_running_per_organization: Annotated[int, Field(ge=1)] | None = None
     max_running: Annotated[int, Field(ge=1)] | None = None
@@ -172,10 +222,30 @@ class Settings(DatabaseSettings):
 
     @field_validator("api_token", "runtime_token")
     @classmethod
-    def _is_not_blank(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().strip():
+    def _is_not_blank(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
             raise ValueError("must not be empty")
         return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters, as of `openssl rand -base64 32`")
+        return value
+
+    @field_validator("smtp_sender")
+    @classmethod
+    def _is_one_line(cls, value: str) -> str:
+        if "@" not in value or not value.isprintable():
+            raise ValueError("must be an address like 'agent-factory@example.com'")
+        return value
+
+    @model_validator(mode="after")
+    def _keeps_mail_secret(self) -> Self:
+        if self.smtp_security == "none" and self.smtp_host not in (None, "localhost", "127.0.0.1", "::1"):
+            raise ValueError("AGENT_FACTORY_SMTP_SECURITY may be 'none' for a server on this machine only")
+        return self
 
     @field_validator("airflow_url", "api_url")
     @classmethod
@@ -211,13 +281,13 @@ def load_settings() -> Settings:
         raise SettingsError(_sentence(error)) from None
 
 
-def load_database_settings() -> DatabaseSettings:
+def load_migration_settings() -> MigrationSettings:
     """Read the database's address only.
 
     :raises SettingsError: It is missing or wrong.
     """
     try:
-        return DatabaseSettings()
+        return MigrationSettings()
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
 
@@ -226,6 +296,10 @@ def _sentence(error: ValidationError) -> str:
     """Say what is missing and what is wrong, without the values, which may be secrets."""
     missing, wrong = [], []
     for problem in error.errors(include_input=False, include_url=False):
+        # A rule about several settings has no place of its own; its sentence names them.
+        if not problem["loc"]:
+            wrong.append(problem["msg"].removeprefix("Value error, "))
+            continue
         name = PREFIX + str(problem["loc"][0]).upper()
         if problem["type"] == "missing":
             missing.append(name)

@@ -25,6 +25,7 @@ Code = Literal[
     "unsafe_identifier",
     "duplicate_id",
     "unknown_task",
+    "unknown_version",
     "cycle",
     "unreachable_task",
     "undefined_reference",

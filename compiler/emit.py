@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from compiler.crons import PRINTED_CRON, PRINTED_ZONE, known_time_zone
 from compiler.fields import is_identifier, is_organization
+from compiler.pins import pinned_dag_id
 from compiler.plan import Plan, Unit, UnitKind, every_step, plan_digest
 
 MAX_ACTIVE_RUNS = 1_000
@@ -51,9 +52,21 @@ def emit(plan: Plan) -> tuple[dict[str, bytes], str]:
     return {f"{plan.dag_id}.py": dag_text(plan, digest).encode(), f"{plan.dag_id}.plan.json": plan_bytes}, digest
 
 
-def dag_text(plan: Plan, digest: str) -> str:
+def emit_pinned(plan: Plan, plan_bytes: bytes, number: int) -> dict[str, bytes]:
+    """Return the files of a version that calls pin: a DAG of its own, which nothing but a call starts.
+
+    :param plan_bytes: The plan as it was published.
+    :param number: Of the version.
+    """
+    dag_id = pinned_dag_id(plan.dag_id, number)
+    text = dag_text(plan, plan_digest(plan_bytes), number=number)
+    return {f"{dag_id}.py": text.encode(), f"{dag_id}.plan.json": plan_bytes}
+
+
+def dag_text(plan: Plan, digest: str, *, number: int | None = None) -> str:
     """Return the DAG file of a plan.
 
+    :param number: Of the version, for its own DAG; None for the workflow's.
     :raises ValueError: An identifier is not of its checked form; the earlier stages let no such plan through.
     """
     _require_checked(plan)
@@ -65,7 +78,7 @@ def dag_text(plan: Plan, digest: str) -> str:
     edges = [(names[unit.id], following[unit.id]) for unit in plan.units if unit.id in following]
     operators = {unit.id: _operator(plan, unit) for unit in plan.units}
     imports = set(operators.values())
-    schedule = _schedule(plan)
+    schedule = _schedule(plan) if number is None else Schedule(None, ())
     sdk_names = {"DAG", "Param"}
     if schedule.kind == ZONED:
         imports.add(("operators.tasks.timetable", ZONED))
@@ -73,6 +86,7 @@ def dag_text(plan: Plan, digest: str) -> str:
         sdk_names.add(schedule.kind)
     return _template().render(
         plan=plan,
+        dag_id=plan.dag_id if number is None else pinned_dag_id(plan.dag_id, number),
         digest=digest,
         sdk_names=sorted(sdk_names),
         imports=sorted(imports),

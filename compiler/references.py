@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.expressions import ExpressionError, Reference, Template, Use, has_expression, parse
+from compiler.expressions import (
+    EvaluationError,
+    ExpressionError,
+    Reference,
+    Template,
+    Use,
+    has_expression,
+    parse,
+    render,
+)
 from compiler.problems import Parts, Problems, listed, shown
 from compiler.resolve import Task, Workflow
 from compiler.scope import Level
@@ -124,9 +133,21 @@ class Expressions:
                 f"`{place.parts[-1]}` must give a {single.kinds[0]}; {shown(text)} gives one of type {template.kind}."
             )
             self.problems.error("invalid_config", place.parts, message, task_id=place.task_id)
+        elif single is not None and single.rule_for is not None and not template.references and not template.problems:
+            self._check_constant(text, place, single.rule_for)
         self.uses.extend(template.condition_uses if single is not None and single.is_condition else template.uses)
         for reference in template.references:
             _ReferenceCheck(self, reference, place).run()
+
+    def _check_constant(self, text: str, place: _Place, rule_for: Callable[[Any], str | None]) -> None:
+        """Check the value of an expression that reads nothing: it is the same in every run."""
+        try:
+            rule = rule_for(render(text, {}))
+        except EvaluationError as error:
+            rule = f"must have a value: {error}"
+        if rule is not None:
+            message = f"`{place.parts[-1]}` {rule}; got {shown(text)}."
+            self.problems.error("invalid_config", place.parts, message, task_id=place.task_id)
 
     def _template(self, text: str) -> Template | ExpressionError:
         if text not in self._templates:

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 API_URL = "AGENT_FACTORY_API_URL"
 RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's name, not a token
 EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
+PRELOAD = "AGENT_FACTORY_PRELOAD"
+"""Names, by comma, the model providers whose SDK the scheduler imports for its tasks: seconds once, and memory."""
 AIRFLOW_RETENTION_DAYS = "AGENT_FACTORY_AIRFLOW_RETENTION_DAYS"
+SEGMENTS_IN_TRIGGERER = "AGENT_FACTORY_SEGMENTS_IN_TRIGGERER"
 OWN_URLS = (
     API_URL,
     "AGENT_FACTORY_AIRFLOW_URL",
+    "AGENT_FACTORY_DATABASE_OWNER_URL",
     "AGENT_FACTORY_DATABASE_URL",
     "AGENT_FACTORY_REDIS_URL",
     "AIRFLOW__API__BASE_URL",
@@ -79,6 +83,17 @@ def airflow_retention_days(environment: Mapping[str, str] | None = None) -> int:
     if not text.isdecimal() or int(text) < 2:
         raise SettingsError(f"{AIRFLOW_RETENTION_DAYS} must be a number of days, at least 2; got {text!r}")
     return int(text)
+
+
+def segments_in_triggerer(environment: Mapping[str, str] | None = None) -> bool:
+    """Tell whether light segments begin in Airflow's triggerer instead of a worker.
+
+    :raises SettingsError: The setting is neither 0 nor 1.
+    """
+    text = (os.environ if environment is None else environment).get(SEGMENTS_IN_TRIGGERER) or "0"
+    if text not in ("0", "1"):
+        raise SettingsError(f"{SEGMENTS_IN_TRIGGERER} must be 0 or 1; got {text!r}")
+    return text == "1"
 
 
 def egress_policy(environment: Mapping[str, str] | None = None) -> EgressPolicy:

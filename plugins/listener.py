@@ -2,6 +2,8 @@
 
 Airflow calls this in its scheduler and its API server, in the middle of their transactions: it must not wait and not
 fail. So a run's ids go into a queue, and a thread sends them. What is lost is found by the job ``reconcile``.
+
+A scheduler that starts also imports here what its tasks need.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -27,7 +30,7 @@ TIMEOUT_SECONDS = 10.0
 MOST_WAITING = 10_000
 MOST_AT_ONCE = 500
 MOST_TIMES = 5
-_DAG_ID = re.compile(r"([a-z][a-z0-9-]{0,38})__[a-z][a-z0-9_]{0,62}")
+_DAG_ID = re.compile(r"([a-z][a-z0-9-]{0,38})__[a-z][a-z0-9_]{0,62}(-v[1-9][0-9]{0,8})?")
 
 Name = tuple[str, str]
 
@@ -125,6 +128,20 @@ def _heard(dag_run: DagRun) -> None:
             _teller.tell((dag_run.dag_id, dag_run.run_id))
     except Exception as error:
         log.warning("a run's end was not noted: %s", type(error).__name__)
+
+
+@hookimpl
+def on_starting(component: Any) -> None:
+    """Let the scheduler's workers be forked with what their tasks need; see ``operators.tasks.preload``."""
+    # Airflow tells of a job before it has said of which type. Tasks, forked from a scheduler, have its arguments too.
+    if type(component).__name__ != "Job" or "scheduler" not in sys.argv:
+        return
+    from operators.tasks.preload import preload
+
+    try:
+        preload()
+    except Exception as error:  # each task imports for itself then
+        log.warning("nothing was imported ahead: %s", type(error).__name__)
 
 
 @hookimpl

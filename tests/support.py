@@ -22,6 +22,8 @@ from api.platform.home import Home
 from api.platform.postgres import Cluster, locate, server_environment
 from api.settings import Settings
 
+OWNER, OWNER_PASSWORD = "agent_factory_owner", "owner-secret"
+"""Who owns the tables in the databases of the control plane's tests."""
 MODEL_KEY = "sk-stub-5d1c9a"
 """The key that the session's platform has for the stub of the model services."""
 
@@ -51,6 +53,15 @@ def temporary_home() -> Iterator[Home]:
         if note.exists():
             shutil.rmtree(note.read_text(), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def production_roles(cluster: Cluster, database: str) -> list[str]:
+    """Return the statements of ``docs/tenancy.md`` that make the roles and a database."""
+    text = (Path(__file__).parents[1] / "docs" / "tenancy.md").read_text()
+    block = text.split("```sql\n", 1)[1].split("```", 1)[0]
+    block = block.replace("<owner>", OWNER_PASSWORD).replace("<app>", cluster.app_password)
+    statements = [line for line in block.splitlines() if line]
+    return [*statements[:-1], statements[-1].replace("DATABASE agent_factory ", f"DATABASE {database} ")]
 
 
 @contextmanager
@@ -89,7 +100,7 @@ class Platform:
     def settings(self) -> Settings:
         """Return settings with which this process can use the control plane's database."""
         return Settings(
-            database_url=self.cluster.url("agent_factory"),
+            database_url=self.cluster.app_url("agent_factory"),
             api_url=self.home.api_url,
             airflow_url=self.home.airflow_url,
             api_token=self.state["api_token"],

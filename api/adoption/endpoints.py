@@ -8,9 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.adoption.service import AdoptionService
-from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
+from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1/workflows/{workflow_id}/runs", tags=["workflows"], route_class=EdgeRoute)
@@ -23,7 +23,7 @@ class AdoptedRunView(BaseModel):
     url: str
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", dependencies=[permit("execution:read")])
 async def get_run(
     workflow_id: str, run_id: str, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> AdoptedRunView:

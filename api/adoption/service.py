@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.adoption.repository import AdoptedRunRepository
+from api.database import narrow
 from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository
 from api.inputs.repository import InputRepository
@@ -21,6 +22,7 @@ from api.settings import Settings
 from api.workflows.plans import LoadedPlan, PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from compiler.crons import last_due
+from compiler.pins import pinned_dag_id, pinned_number
 from compiler.plan import Plan
 from operators.execution.local import MANUAL_TRIGGER
 from operators.execution.records import LeaseRequest, RunStart, StepRecord
@@ -41,7 +43,8 @@ class Beginning:
 async def adopt(
     session: AsyncSession, run_id: str, request: LeaseRequest, settings: Settings, plans: PlanCache
 ) -> UUID:
-    """Return the execution of a run that was started in Airflow; make it at the first call.
+    """Return the execution of a run that was started in Airflow; make it at the first call. The session, of every
+    organisation, sees the run's from here on.
 
     Where the input breaks the schema the new execution has failed already. Commit before the lease is asked for: that
     is then refused, and must not undo this.
@@ -52,6 +55,7 @@ async def adopt(
     organization_id = await OrganizationRepository(session).find(request.organization)
     if request.run is None or organization_id is None or not (run_id.isprintable() and len(run_id) <= MAX_RUN_ID):
         raise not_found("execution", run_id[:MAX_RUN_ID])
+    await narrow(session, organization_id)
     return await AdoptionService(session, organization_id, settings, plans).adopt(run_id, request, request.run)
 
 
@@ -83,17 +87,27 @@ class AdoptionService:
         current = await self._workflows.current(request.workflow_id)
         if current is None:
             raise not_found("published workflow", request.workflow_id)
-        found = await self._runs.find(current.dag_id, run_id)
+        # A run that somebody starts by hand may be of the DAG of a pinned version.
+        number = pinned_number(run.dag_id or "")
+        dag_id = current.dag_id if number is None else pinned_dag_id(current.dag_id, number)
+        found = await self._runs.find(dag_id, run_id)
         if found is not None:
             return found
-        version = await self._version(current.agent_id, request)
+        if current.archived:
+            # Airflow may not have loaded the DAG without its schedule yet, and its own button is still there.
+            raise not_found("published workflow", request.workflow_id)
+        version = await self._version(current.agent_id, request, number)
         # Several units may come at once; the second looks again once the first is done.
         await self._runs.lock(version.dag_id, run_id)
         return await self._runs.find(version.dag_id, run_id) or await self._make(version, run_id, request, run)
 
-    async def _version(self, agent_id: UUID, request: LeaseRequest) -> PublishedVersion:
-        version = await self._workflows.by_digest(agent_id, request.plan_digest)
-        if version is None:
+    async def _version(self, agent_id: UUID, request: LeaseRequest, number: int | None) -> PublishedVersion:
+        if number is None:
+            version = await self._workflows.by_digest(agent_id, request.plan_digest)
+        else:
+            pinned = await self._workflows.of_number(agent_id, number)
+            version = pinned.pinned() if pinned else None
+        if version is None or version.plan_digest != request.plan_digest:
             detail = f"No version of workflow {request.workflow_id!r} has the plan {request.plan_digest[:12]!r}."
             raise Problem(409, "plan_mismatch", detail)
         return version

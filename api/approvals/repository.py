@@ -182,13 +182,21 @@ class ApprovalRepository:
         return _found(row) if row else None
 
     async def page(
-        self, *, status: Status | None, execution_id: UUID | None, step_id: str | None, before: UUID | None, limit: int
+        self,
+        *,
+        status: Status | None,
+        execution_id: UUID | None,
+        step_id: str | None,
+        before: UUID | None,
+        limit: int,
+        workflow_id: str | None = None,
     ) -> list[FoundApproval]:
         """Return approvals, the newest first."""
         wanted = [
             None if status is None else _status() == status,
             None if execution_id is None else Approval.execution_id == execution_id,
             None if step_id is None else Approval.step_id == step_id,
+            None if workflow_id is None else Agent.workflow_id == workflow_id,
             None if before is None else Approval.id < before,
         ]
         if status == "pending":

@@ -13,13 +13,19 @@ from operators.execution.records import Decision, TimeoutPolicy
 
 
 class DecisionCreate(BaseModel):
-    """Decides an approval. ``by`` is who decides: one of the assignees, where there are any."""
+    """Decides an approval. ``by`` is who decides: one of the assignees, where there are any.
 
-    model_config = ConfigDict(extra="forbid")
+    Without it the caller's address, or "api" for the operator.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"decision": "approve", "comment": "Within the budget.", "by": "ann"}]},
+    )
 
     decision: Decision
     comment: Annotated[str, Field(max_length=10_000)] | None = None
-    by: Annotated[str, Field(min_length=1, max_length=200)] = "api"
+    by: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     via: Literal["api", "cli"] = "api"
 
 

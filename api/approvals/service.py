@@ -61,12 +61,24 @@ class ApprovalService:
         return self._view(await self._look(approval_id))
 
     async def page(
-        self, *, status: Status | None, execution_id: UUID | None, step_id: str | None, before: UUID | None, limit: int
+        self,
+        *,
+        status: Status | None,
+        execution_id: UUID | None,
+        step_id: str | None,
+        before: UUID | None,
+        limit: int,
+        workflow_id: str | None = None,
     ) -> ApprovalList:
         """Return a page of approvals, the newest first."""
         await self._settle()
         found = await self._approvals.page(
-            status=status, execution_id=execution_id, step_id=step_id, before=before, limit=limit + 1
+            status=status,
+            execution_id=execution_id,
+            step_id=step_id,
+            workflow_id=workflow_id,
+            before=before,
+            limit=limit + 1,
         )
         views = [self._view(each) for each in found[:limit]]
         return ApprovalList(approvals=views, next=views[-1].id if len(found) > limit else None)

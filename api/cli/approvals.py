@@ -64,7 +64,7 @@ def show_command(approval_id: str, output_format: str) -> None:
 @approvals_command.command("approve")
 @click.argument("approval_id", metavar="ID")
 @click.option("--comment", help="Goes on with the decision.")
-@click.option("--by", help="Who decides. [default: the name of this machine's user]")
+@click.option("--by", help="Who decides. [default: who is logged in, else this machine's user]")
 def approve_command(approval_id: str, comment: str | None, by: str | None) -> None:
     """Approve."""
     _decide(approval_id, "approve", comment, by)
@@ -73,16 +73,18 @@ def approve_command(approval_id: str, comment: str | None, by: str | None) -> No
 @approvals_command.command("reject")
 @click.argument("approval_id", metavar="ID")
 @click.option("--comment", help="Goes on with the decision.")
-@click.option("--by", help="Who decides. [default: the name of this machine's user]")
+@click.option("--by", help="Who decides. [default: who is logged in, else this machine's user]")
 def reject_command(approval_id: str, comment: str | None, by: str | None) -> None:
     """Reject."""
     _decide(approval_id, "reject", comment, by)
 
 
 def _decide(approval_id: str, decision: str, comment: str | None, by: str | None) -> None:
-    body = {"decision": decision, "comment": comment, "by": by or _user(), "via": "cli"}
+    remote = Remote()
+    by = by or call(remote, "GET", "/api/v1/auth/me")["email"] or _user()
+    body = {"decision": decision, "comment": comment, "by": by, "via": "cli"}
     approval = call(
-        Remote(),
+        remote,
         "POST",
         f"{PATH}/{quote(approval_id, safe='')}/decision",
         content=orjson.dumps(body),

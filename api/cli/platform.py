@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import click
 
-from api.platform import client
+from api.platform import client, disk
 from api.platform.errors import PlatformError
-from api.platform.home import Home, HomeLock
+from api.platform.home import OWNER_EMAIL, Home, HomeLock
 
 
 def progress_printer() -> Callable[[str], None]:
@@ -79,13 +79,16 @@ def status_command() -> None:
     for key, child in state.get("children", {}).items():
         restarts = f", restarted {child['restarts']} times" if child["restarts"] else ""
         click.echo(f"  {key}: process {child['pid']}{restarts}")
+    if trouble := disk.trouble(home.path):
+        click.echo(f"  Note: {trouble}")
     _introduce(home)
     sys.exit(0 if status == "ready" else 1)
 
 
 def _introduce(home: Home) -> None:
     state = home.read_state()
-    click.echo(f"Control plane: {state['api_url']}  (token in {home.path / 'credentials.json'})")
+    click.echo(f"Control plane: {state['api_url']}  (operator's token in {home.path / 'credentials.json'})")
+    click.echo(f"First owner:   {OWNER_EMAIL}  (first password: owner_password in the same file)")
     click.echo(
         f"Airflow UI:    {state['airflow_url']}  "
         f"(user {state['airflow_username']}, password {state['airflow_password']})"

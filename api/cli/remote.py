@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -16,6 +19,7 @@ import orjson
 from api.cli.files import read_source
 from api.cli.output import print_json
 from api.cli.run import JsonParam
+from api.cli.stored_login import LoginOver, StoredLogin, fresh_login, read_login
 from api.platform.errors import PlatformError
 from api.platform.home import Home
 from compiler.fields import is_identifier
@@ -26,14 +30,25 @@ FINAL = ("success", "failed", "cancelled")
 
 
 class RemoteError(click.ClickException):
-    """What went wrong, in one sentence; exit code 1."""
+    """What went wrong, in one sentence; exit code 1.
+
+    :param is_passing: Whether the same request may succeed a little later.
+    """
+
+    def __init__(self, message: str, *, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.is_passing = is_passing
 
 
 class Remote:
-    """The control plane of ``AGENT_FACTORY_API_URL`` and ``AGENT_FACTORY_API_TOKEN``, else the running platform's."""
+    """The control plane of ``AGENT_FACTORY_API_URL`` and ``AGENT_FACTORY_API_TOKEN``, else that of the stored login,
+    else the running platform's."""
 
     def __init__(self) -> None:
         url, token = os.environ.get("AGENT_FACTORY_API_URL"), os.environ.get("AGENT_FACTORY_API_TOKEN")
+        login = None if token else _stored_login(url)
+        if login is not None:
+            url, token = login.url, login.access_token
         if not (url and token):
             state = _platform_state()
             # The platform's token goes to the platform only.
@@ -44,7 +59,23 @@ class Remote:
                 "No control plane is known: start one with `agent-factory up`, or set AGENT_FACTORY_API_URL and "
                 "AGENT_FACTORY_API_TOKEN."
             )
-        self._url = str(url).rstrip("/")
+        self._connect(str(url), str(token))
+
+    @classmethod
+    def of_login(cls) -> Remote:
+        """Return the control plane of the stored login.
+
+        :raises RemoteError: Nobody is logged in.
+        """
+        login = _stored_login(None)
+        if login is None:
+            raise RemoteError("Nobody is logged in; `agent-factory login` does it.")
+        remote = cls.__new__(cls)
+        remote._connect(login.url, login.access_token)
+        return remote
+
+    def _connect(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
         headers = {"authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(WAIT_SECONDS + 30.0, connect=5.0))
 
@@ -60,6 +91,63 @@ class Remote:
             raise RemoteError(
                 f"No control plane answers at {self._url} ({reason}); start one with `agent-factory up`."
             ) from None
+
+    @contextmanager
+    def stream(self, path: str, headers: dict[str, str]) -> Iterator[Iterator[str]]:
+        """Give the lines of an answer as they come; none where there is no content.
+
+        :raises RemoteError: The control plane refuses.
+        :raises httpx.TransportError: The connection is lost, or there is none.
+        """
+        with self._client.stream("GET", self._url + path, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                refuse_response(response)
+            yield response.iter_lines()
+
+    def send(self, method: str, path: str) -> None:
+        """Make a request whose answer has no body.
+
+        :raises RemoteError: No control plane answers, or it refuses.
+        """
+        response = self.request(method, path)
+        if not response.is_success:
+            _refuse_problem(response, _body(response))
+
+
+def _stored_login(url: str | None) -> StoredLogin | None:
+    """Return the stored login, fresh; None where there is none, or it is of another control plane than ``url``.
+
+    :raises RemoteError: Its session is over, or its control plane does not answer.
+    """
+    stored = read_login()
+    if stored is None or (url and url.rstrip("/") != stored.url):
+        return None
+    try:
+        with httpx.Client(timeout=30.0) as client:
+            return fresh_login(client)
+    except LoginOver:
+        raise RemoteError(f"The login at {stored.url} is over; `agent-factory login` makes a new one.") from None
+    except httpx.HTTPError as error:
+        raise RemoteError(
+            f"The control plane of the login, {stored.url}, does not answer ({type(error).__name__}); start it, or "
+            "forget the login with `agent-factory logout`."
+        ) from None
+
+
+def running_platform_url() -> str | None:
+    """Return the address of the running platform's control plane."""
+    return _platform_state().get("api_url")
+
+
+def read_answer(response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    :raises RemoteError: It is none, or a refusal.
+    """
+    body = _body(response)
+    _refuse_problem(response, body)
+    return body
 
 
 def _platform_state() -> dict[str, Any]:
@@ -187,7 +275,9 @@ def describe_execution(execution: dict[str, Any]) -> list[str]:
     width = max((len(step["id"]) for step in execution["steps"]), default=0)
     for step in execution["steps"]:
         rest = f"  {_error(step['error'])}" if step["error"] else _approval(step)
-        lines.append(f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{rest}")
+        lines.append(
+            f"  {step['id']:<{width}}  {step['status']}{_time(step['duration_ms'])}{_tokens(step)}{_items(step)}{rest}"
+        )
     if execution["error_workflow"]:
         lines.append(f"  error workflow {_handling(execution['error_workflow'])}")
     lines.append(f"  Airflow: {execution['airflow_url']}")
@@ -198,6 +288,12 @@ def _approval(step: dict[str, Any]) -> str:
     """Name the decision that a step waits for."""
     waits = step["approval_id"] and step["status"] in ("pending", "running")
     return f"  waits for approval {step['approval_id']}" if waits else ""
+
+
+def _items(step: dict[str, Any]) -> str:
+    """Count the items of a map by what became of them."""
+    counts = Counter(item["status"] for item in step["items"] or ())
+    return "  items: " + ", ".join(f"{count} {status}" for status, count in counts.items()) if counts else ""
 
 
 def _handling(handling: dict[str, Any]) -> str:
@@ -227,10 +323,7 @@ def call(remote: Remote, method: str, path: str, **arguments: Any) -> dict[str, 
 
     :raises RemoteError: There is none, or the control plane refuses.
     """
-    response = remote.request(method, path, **arguments)
-    body = _body(response)
-    _refuse_problem(response, body)
-    return body
+    return read_answer(remote.request(method, path, **arguments))
 
 
 def _body(response: httpx.Response) -> dict[str, Any]:
@@ -245,6 +338,15 @@ def _body(response: httpx.Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise RemoteError(f"{response.url} answered HTTP {response.status_code}, but not as a control plane does.")
     return body
+
+
+def refuse_response(response: httpx.Response) -> NoReturn:
+    """Say why the control plane refuses.
+
+    :raises RemoteError: Always.
+    """
+    detail = _body(response).get("detail") or f"The control plane answered HTTP {response.status_code}."
+    raise RemoteError(str(detail), is_passing=response.status_code in (429, 502, 503, 504))
 
 
 def _refuse_problem(response: httpx.Response, body: dict[str, Any]) -> None:

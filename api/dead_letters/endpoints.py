@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from api.auth import CallerDep
-from api.database import Transaction
+from api.auth import CallerDep, permit
 from api.dead_letters.schemas import DeadLetterList, Redelivered, RedeliveryCreate, WorkflowId
 from api.dead_letters.service import LARGEST_ID, DeadLetterService
 from api.edge import EdgeRoute
 from api.problems import not_found
+from api.tenancy import Transaction
 
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"], route_class=EdgeRoute)
 
@@ -23,7 +23,7 @@ def _service(session: Transaction, caller: CallerDep) -> DeadLetterService:
 Service = Annotated[DeadLetterService, Depends(_service)]
 
 
-@router.get("")
+@router.get("", dependencies=[permit("relay:read")])
 async def list_dead_letters(
     service: Service,
     workflow_id: WorkflowId | None = None,
@@ -34,13 +34,13 @@ async def list_dead_letters(
     return await service.page(workflow_id=workflow_id, before=before, limit=limit)
 
 
-@router.post("/redeliver")
+@router.post("/redeliver", dependencies=[permit("relay:manage")])
 async def redeliver_dead_letters(service: Service, body: RedeliveryCreate | None = None) -> Redelivered:
     """Have all delivered again, or those of one workflow; what may not start any more stays dead."""
     return await service.redeliver_all(body.workflow_id if body else None)
 
 
-@router.post("/{letter_id}/redeliver")
+@router.post("/{letter_id}/redeliver", dependencies=[permit("relay:manage")])
 async def redeliver_dead_letter(letter_id: str, service: Service) -> Redelivered:
     """Have one delivered again: its execution is pending again, its attempts and its age count anew."""
     if not (letter_id.isascii() and letter_id.isdigit()) or len(letter_id) > len(str(LARGEST_ID)):

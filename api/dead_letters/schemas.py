@@ -37,7 +37,7 @@ class DeadLetterList(BaseModel):
 class RedeliveryCreate(BaseModel):
     """Asks for all dead letters to be delivered again, or for those of one workflow."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"workflow_id": "greet"}]})
 
     workflow_id: WorkflowId | None = None
 

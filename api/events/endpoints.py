@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
+from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.events.cloudevents import BATCH, STRUCTURED, read_events
 from api.events.schemas import EventAccepted
 from api.events.service import EventService
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1", tags=["events"], route_class=EdgeRoute)
 
+_EXAMPLE = {
+    "specversion": "1.0",
+    "type": "order.created",
+    "source": "/shop",
+    "id": "order-1",
+    "data": {"order": 1},
+}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            STRUCTURED: {"schema": {"type": "object"}},
+            STRUCTURED: {"schema": {"type": "object"}, "example": _EXAMPLE},
             BATCH: {"schema": {"type": "array", "items": {"type": "object"}}},
             "application/json": {"schema": {}},
         },
@@ -26,7 +33,7 @@ _BODY = {
 }
 
 
-@router.post("/events", status_code=202, openapi_extra=_BODY)
+@router.post("/events", status_code=202, openapi_extra=_BODY, dependencies=[permit("event:send")])
 async def send_event(
     request: Request, caller: CallerDep, settings: SettingsDep, plans: PlansDep, session: Transaction
 ) -> EventAccepted | list[EventAccepted]:

@@ -12,7 +12,7 @@ from api import notifications
 from api.executions.ending import Ending
 from api.executions.repository import FRESH, ExecutionRepository, Origin
 from api.executions.schemas import ExecutionAccepted
-from api.problems import Problem, not_found
+from api.problems import Problem, archived, not_found
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
@@ -35,16 +35,28 @@ class Acceptance:
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
 
-    async def accept(self, workflow_id: str, *, input: Any, trigger: Any, origin: Origin = FRESH) -> ExecutionAccepted:
+    async def accept(
+        self,
+        workflow_id: str,
+        *,
+        input: Any,
+        trigger: Any,
+        origin: Origin = FRESH,
+        pinned: PublishedVersion | None = None,
+    ) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told; or answer the existing one, where
         ``settings.conflict`` says so. Nothing is written where it raises.
 
-        :raises Problem: 404 where nothing of this id is published, 422 where the input does not fit, 409 where the
-            limit is reached and ``conflict`` is ``fail``, or where too many executions started one another.
+        :param pinned: The version to run instead. Executions of a workflow are counted over all of its versions.
+        :raises Problem: 404 where nothing of this id is published, 422 where the input does not fit, 409 where it is
+            archived, where the limit is reached and ``conflict`` is ``fail``, or where too many executions started one
+            another.
         """
-        version = await self._workflows.current(workflow_id)
+        version = pinned or await self._workflows.current(workflow_id)
         if version is None:
             raise not_found("published workflow", workflow_id)
+        if version.archived:
+            raise archived(workflow_id)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
         loaded.check_input(input)
         if origin.depth > MAX_DEPTH:

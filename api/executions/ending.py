@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
 from api.executions.repository import ENDED, ExecutionRepository, Origin
+from api.metrics.recording import record_end
 from api.models import WorkflowExecution
 from api.problems import Problem
 from api.runtime.grants import grant_of
@@ -69,7 +70,9 @@ class Ending:
         :param has_run: Whether Airflow may have a run of it, which is stopped if it ends as cancelled.
         """
         row.status, row.output, row.error = status, output, error
+        row.error_code = error["code"] if error else None
         row.completed_at = await self._executions.now()
+        record_end(self._session, status)
         await notifications.notify(self._session, notifications.EXECUTIONS, str(row.id))
         is_to_stop = status == "cancelled" and has_run
         if is_to_stop:
@@ -161,7 +164,7 @@ class Ending:
             "failed_steps": failed,
             "input": row.input,
         }
-        origin = Origin(depth=row.depth + 1, error_of=row.id)
+        origin = Origin(depth=row.depth + 1, error_of=row.id, environment=row.environment)
         handling: dict[str, Any] = {"workflow_id": plan.error_workflow, "execution_id": None, "problem": None}
         try:
             accepted = await self._acceptance.accept(
@@ -174,9 +177,7 @@ class Ending:
         row.error_handling = handling
 
     async def _version(self, row: WorkflowExecution) -> PublishedVersion:
-        version = await self._workflows.by_id(row.version_id)
-        assert version is not None, "versions are never deleted"
-        return version
+        return await self._workflows.of_execution(row)
 
     async def _plan(self, version: PublishedVersion) -> Plan:
         return (await self._plans.load(self._session, self._organization_id, version.plan_digest)).plan

@@ -8,10 +8,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.approvals.repository import ApprovalRepository
+from api.executions.live.watching import notify_watchers
 from api.executions.repository import ExecutionRepository
 from api.models import WorkflowExecution
-from api.organizations.repository import VariableRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
+from api.variables.repository import VariableRepository
 from api.workflows.plans import PlanCache
 from api.workflows.repository import WorkflowRepository
 from compiler.plan import Plan
@@ -50,13 +51,14 @@ class Reopening:
         kept = Flow(plan).kept_besides(records, step_ids)
         await journal.retire(records.keys() - kept.keys())
         row.epoch += 1
-        row.vars = await VariableRepository(self._session, self._organization_id).values(plan.vars)
+        variables = VariableRepository(self._session, self._organization_id)
+        snapshot = await variables.snapshot(plan.vars, row.environment)
+        row.vars, row.secret_vars = snapshot.values, snapshot.secret
         await self._renew(row, records, kept)
 
     async def plan(self, row: WorkflowExecution) -> Plan:
         """Return the plan of the version that the execution runs."""
-        version = await WorkflowRepository(self._session, self._organization_id).by_id(row.version_id)
-        assert version is not None, "versions are never deleted"
+        version = await WorkflowRepository(self._session, self._organization_id).of_execution(row)
         return (await self._plans.load(self._session, self._organization_id, version.plan_digest)).plan
 
     def _journal(self, row: WorkflowExecution) -> JournalRepository:
@@ -69,8 +71,9 @@ class Reopening:
         await approvals.supersede(row.id, records.keys() - kept.keys())
         await LeaseRepository(self._session, self._organization_id, row.id).revoke_all()
         row.life += 1
+        await notify_watchers(self._session, row)
         row.reopened_at = await self._executions.now()
         row.status, row.halted = "pending", False
         row.answer = next((record.answer.model_dump() for record in kept.values() if record.answer), None)
-        row.output = row.error = row.completed_at = row.cancel_requested_at = row.error_handling = None
-        row.started_at = None
+        row.output = row.error = row.error_code = row.error_handling = None
+        row.started_at = row.completed_at = row.cancel_requested_at = None

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.models import Agent, ExecutionStep, Lease, OutboxEntry, WorkflowExecution
+from api.variables.schemas import DEFAULT_ENVIRONMENT
 from api.workflows.repository import PublishedVersion
 
 ENDED = ("success", "failed", "cancelled")
@@ -46,12 +47,14 @@ class Origin:
     :param parent: The execution that waits for it and takes it along when it ends.
     :param error_of: The failed execution that it is started for.
     :param caller: Names the attempt of the step that starts it, and starts nothing else.
+    :param environment: Whose variables it reads.
     """
 
     depth: int = 0
     parent: UUID | None = None
     error_of: UUID | None = None
     caller: str | None = None
+    environment: str = DEFAULT_ENVIRONMENT
 
 
 FRESH = Origin()
@@ -65,6 +68,11 @@ class Unfinished:
     id: UUID
     status: str
     version_id: UUID
+
+
+def trigger_type(trigger: Any) -> str:
+    """Return the kind of a ``trigger``, to search by."""
+    return str(trigger.get("type", "manual")) if isinstance(trigger, dict) else "manual"
 
 
 class ExecutionRepository:
@@ -98,6 +106,8 @@ class ExecutionRepository:
                     version_id=version.version_id,
                     input=input,
                     trigger=trigger,
+                    trigger_type=trigger_type(trigger),
+                    environment=origin.environment,
                     timeout_seconds=timeout_seconds,
                     concurrency_limit=limit,
                     concurrency_key=key,
@@ -105,6 +115,7 @@ class ExecutionRepository:
                     parent_execution_id=origin.parent,
                     error_of=origin.error_of,
                     caller=origin.caller,
+                    pinned_dag_id=version.dag_id if version.is_pinned else None,
                 )
                 .returning(WorkflowExecution.id)
             )
@@ -161,6 +172,13 @@ class ExecutionRepository:
         ).first()
         return Outcome(*row) if row else None
 
+    async def have_ended(self, execution_ids: Sequence[UUID]) -> dict[UUID, bool]:
+        """Tell of each of some executions whether it has ended; ids of none are left out."""
+        query = select(WorkflowExecution.id, WorkflowExecution.status.in_(ENDED)).where(
+            WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id.in_(execution_ids)
+        )
+        return dict((await self._session.execute(query)).all()) if execution_ids else {}
+
     async def steps(self, execution_id: UUID) -> Sequence[ExecutionStep]:
         """Return the journal: what counts now, of whatever epoch."""
         query = select(ExecutionStep).where(
@@ -175,8 +193,7 @@ class ExecutionRepository:
         query = select(Lease.running).where(
             Lease.organization_id == self._organization_id,
             Lease.execution_id == execution_id,
-            Lease.owner.is_not(None),
-            Lease.expires_at > func.clock_timestamp(),
+            Lease.is_live(),
         )
         return {step_id for steps in await self._session.scalars(query) for step_id in steps}
 
@@ -265,8 +282,7 @@ class ExecutionRepository:
         query = select(Lease.unit).where(
             Lease.organization_id == self._organization_id,
             Lease.execution_id == execution_id,
-            Lease.owner.is_not(None),
-            Lease.expires_at > func.clock_timestamp(),
+            Lease.is_live(),
         )
         return await self._session.scalar(query.limit(1)) is not None
 

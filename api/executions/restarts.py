@@ -11,7 +11,7 @@ from api.executions.reopening import Reopening
 from api.executions.repository import ENDED, ExecutionRepository
 from api.executions.schemas import ExecutionRestarted
 from api.models import WorkflowExecution
-from api.problems import Problem, not_found
+from api.problems import Problem, archived, not_found
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from api.workflows.repository import WorkflowRepository
@@ -38,7 +38,7 @@ class RestartService:
     async def retry(self, execution_id: UUID) -> ExecutionRestarted:
         """Have a failed or cancelled execution go on where it failed.
 
-        :raises Problem: 404; 409 where it succeeded, still runs, or its input was refused.
+        :raises Problem: 404; 409 where it succeeded, still runs, or its input was refused, or its workflow is archived.
         """
         row = await self._lock_ended(execution_id, "retried")
         if row.status == "success":
@@ -53,7 +53,8 @@ class RestartService:
     async def rerun(self, execution_id: UUID, step_id: str | None) -> ExecutionRestarted:
         """Have an ended execution begin a new epoch from a step on, or from its start.
 
-        :raises Problem: 404; 409 where it still runs, or its input was refused; 422 where there is no such step.
+        :raises Problem: 404; 409 where it still runs, its input was refused, or its workflow is archived; 422 where
+            there is no such step.
         """
         row = await self._lock_ended(execution_id, "rerun")
         plan = await self._reopening.plan(row)
@@ -81,8 +82,9 @@ class RestartService:
         return row
 
     async def _restart(self, row: WorkflowExecution) -> ExecutionRestarted:
-        version = await self._workflows.by_id(row.version_id)
-        assert version is not None, "versions are never deleted"
+        version = await self._workflows.of_execution(row)
+        if version.archived:
+            raise archived(version.workflow_id)
         row.relayed_at = None
         await self._executions.restart_run(row.id, version, row.concurrency_key)
         await notifications.notify(self._session, notifications.OUTBOX)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from api.variables.schemas import DEFAULT_ENVIRONMENT, EnvironmentName
 from operators.execution.records import ExecutionStatus, PodTiming, StepError, StepStatus, Usage
 
 
 class ExecutionCreate(BaseModel):
-    """Starts a workflow."""
+    """Starts a workflow. ``environment`` is that of the variables it reads."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"workflow_id": "greet", "input": {"name": "Ann"}}]},
+    )
 
     workflow_id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
     input: JsonValue = Field(default_factory=dict)
+    environment: EnvironmentName = DEFAULT_ENVIRONMENT
 
 
 class ExecutionAccepted(BaseModel):
@@ -59,13 +64,32 @@ class ErrorHandling(BaseModel):
     problem: StepError | None
 
 
+class StepInput(BaseModel):
+    """What a step was given: its config with the expressions evaluated. It is not stored but ``derived``, anew for each
+    look, from what the journal holds. ``left_out`` names parts that cannot be evaluated any more or are too large."""
+
+    derived: Literal[True] = True
+    config: dict[str, JsonValue]
+    left_out: list[str]
+
+
+class ItemView(BaseModel):
+    """One item of a map, by its place in ``over``, that has begun. ``cancelled`` is one that came to no end of its own:
+    cut off, or the map failed meanwhile."""
+
+    index: int
+    status: Literal["running", "success", "failed", "cancelled"]
+
+
 class StepView(BaseModel):
     """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
-    ``timing`` says where the time of a step in a pod went."""
+    ``input`` is there where it was asked for and the step began; never of a step in a map's body. ``items`` are those
+    of a map; null for any other step. ``timing`` says where the time of a step in a pod went."""
 
     id: str
     type: str
     status: StepStatus
+    input: StepInput | None = None
     output: JsonValue = None
     error: StepError | None = None
     attempts: int = 0
@@ -76,6 +100,7 @@ class StepView(BaseModel):
     cost_usd: float | None = 0.0
     approval_id: UUID | None = None
     timing: PodTiming | None = None
+    items: list[ItemView] | None = None
 
 
 class UsageTotal(BaseModel):
@@ -103,6 +128,7 @@ class ExecutionView(BaseModel):
     digest: str
     status: ExecutionStatus
     epoch: int
+    environment: str
     trigger: JsonValue
     input: JsonValue
     output: JsonValue
@@ -122,3 +148,33 @@ class ExecutionView(BaseModel):
     steps: list[StepView]
     url: str
     airflow_url: str
+
+
+Part = Literal["input", "output", "steps", "step_inputs", "step_outputs"]
+"""What may be left out of an :class:`ExecutionView`: ``input`` goes with ``trigger``; the last two imply ``steps``."""
+
+
+class ExecutionSummary(BaseModel):
+    """An execution in a list. ``trigger`` is the kind of what started it; ``duration_ms`` as of an execution."""
+
+    execution_id: UUID
+    workflow_id: str
+    version: int
+    status: ExecutionStatus
+    epoch: int
+    environment: str
+    trigger: str
+    error_code: str | None
+    parent_execution_id: UUID | None
+    accepted_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    duration_ms: float | None
+    url: str
+
+
+class ExecutionList(BaseModel):
+    """A page of executions, the newest first. ``next`` is the ``cursor`` of the next page; null on the last one."""
+
+    executions: list[ExecutionSummary]
+    next: str | None

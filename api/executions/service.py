@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
 from api.executions.acceptance import Acceptance
-from api.executions.repository import ExecutionRepository, Outcome
-from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionView
-from api.executions.view import show_execution
+from api.executions.inputs import derive_inputs
+from api.executions.repository import ExecutionRepository, Origin, Outcome
+from api.executions.schemas import ExecutionAccepted, ExecutionCancelled, ExecutionView, Part
+from api.executions.view import show_execution, with_inputs, with_parts
 from api.idempotency.keys import RequestKey
 from api.idempotency.service import IdempotencyService
 from api.problems import not_found
+from api.runtime.grants import grant_of
+from api.runtime.repository import record_of
 from api.settings import Settings
+from api.variables.schemas import DEFAULT_ENVIRONMENT
 from api.workflows.plans import PlanCache
 from api.workflows.repository import WorkflowRepository
 
@@ -46,18 +52,26 @@ class ExecutionService:
         self._acceptance = Acceptance(session, organization_id, settings, plans)
 
     async def accept(
-        self, workflow_id: str, *, input: Any, trigger: Any, key: RequestKey | None = None
+        self,
+        workflow_id: str,
+        *,
+        input: Any,
+        trigger: Any,
+        key: RequestKey | None = None,
+        environment: str = DEFAULT_ENVIRONMENT,
     ) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told; see :meth:`Acceptance.accept`.
 
         :param key: Of a request that starts nothing if it came before.
+        :param environment: Whose variables it reads.
         :raises Problem: As there; 422 where the key came with another request.
         """
         keys = IdempotencyService(self._session, self._organization_id)
         before = await keys.started_before(key) if key else None
         if before is not None:
             return await self._acceptance.accepted_before(before)
-        accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger)
+        origin = Origin(environment=environment)
+        accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger, origin=origin)
         if key:
             await keys.note(key, accepted.execution_id)
         return accepted
@@ -83,26 +97,34 @@ class ExecutionService:
             raise not_found("execution", execution_id)
         return outcome
 
-    async def show(self, execution_id: UUID) -> ExecutionView:
+    async def show(self, execution_id: UUID, include: Collection[Part] | None = None) -> ExecutionView:
         """Return an execution with its steps.
 
+        :param include: The parts to show; None stands for all but what the steps were given.
         :raises Problem: 404.
         """
         execution = await self._executions.get(execution_id)
         if execution is None:
             raise not_found("execution", execution_id)
-        version = await self._workflows.by_id(execution.version_id)
-        assert version is not None, "versions are never deleted"
+        version = await self._workflows.of_execution(execution)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
         run_id = await AdoptedRunRepository(self._session, self._organization_id).run_id_of(execution_id)
-        return show_execution(
+        journal = await self._executions.steps(execution_id)
+        view = show_execution(
             execution,
             version,
             loaded.plan,
-            await self._executions.steps(execution_id),
+            journal,
             await self._executions.running(execution_id),
             await self._approvals.of_steps(execution_id),
             public_url=self._settings.public_url,
             airflow_url=self._settings.airflow_url,
             run_id=run_id or str(execution_id),
         )
+        if include is None:
+            return view
+        if "step_inputs" in include:
+            records = {row.step_id: record_of(row) for row in journal}
+            grant = grant_of(execution, version, records, self._settings)
+            view = with_inputs(view, await asyncio.to_thread(derive_inputs, loaded.plan, grant))
+        return with_parts(view, include)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from api.executions.schemas import ExecutionView, StepView, UsageTotal
+from api.executions.schemas import ExecutionView, ItemView, Part, StepInput, StepView, UsageTotal
 from api.models import ExecutionStep, WorkflowExecution
 from api.workflows.repository import PublishedVersion
-from compiler.plan import Plan
-from operators.execution.bodies import with_bodies
-from operators.execution.records import Usage
+from compiler.plan import Plan, Step
+from operators.execution.bodies import body_prefix, items_of_maps, with_bodies
+from operators.execution.records import DECIDED, Usage
 
 
 def show_execution(
@@ -34,11 +35,13 @@ def show_execution(
     After each map stand the steps of its bodies that have begun or are decided.
     """
     records = {record.step_id: record for record in journal}
+    known = records.keys() | running
+    items = items_of_maps(known)
     steps = [
         _show_step(step_id, step.type, records.get(step_id), step_id in running).model_copy(
-            update={"approval_id": approvals.get(step_id)}
+            update={"approval_id": approvals.get(step_id), "items": show_items(step_id, step, items, records)}
         )
-        for step_id, step in with_bodies(plan.steps, records.keys() | running)
+        for step_id, step in with_bodies(plan.steps, known)
     ]
     began = execution.reopened_at or execution.accepted_at
     return ExecutionView(
@@ -48,6 +51,7 @@ def show_execution(
         digest=version.plan_digest,
         status=execution.status,
         epoch=execution.epoch,
+        environment=execution.environment,
         trigger=execution.trigger,
         input=execution.input,
         output=execution.output,
@@ -70,6 +74,26 @@ def show_execution(
     )
 
 
+def with_parts(view: ExecutionView, parts: Collection[Part]) -> ExecutionView:
+    """Return a view with these parts of it only; what is left out is null or empty."""
+    left_out: dict[str, object] = {}
+    if "input" not in parts:
+        left_out |= {"input": None, "trigger": None}
+    if "output" not in parts:
+        left_out["output"] = None
+    if not {"steps", "step_inputs", "step_outputs"} & set(parts):
+        left_out["steps"] = []
+    elif "step_outputs" not in parts:
+        left_out["steps"] = [step.model_copy(update={"output": None}) for step in view.steps]
+    return view.model_copy(update=left_out)
+
+
+def with_inputs(view: ExecutionView, inputs: Mapping[str, StepInput]) -> ExecutionView:
+    """Return a view whose steps show what they were given."""
+    steps = [step.model_copy(update={"input": inputs.get(step.id)}) for step in view.steps]
+    return view.model_copy(update={"steps": steps})
+
+
 def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, running: bool) -> StepView:
     if record is None:
         return StepView(id=step_id, type=step_type, status="running" if running else "pending")
@@ -88,6 +112,34 @@ def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, runni
         cost_usd=_cost(usage),
         timing=record.timing,
     )
+
+
+def show_items(
+    step_id: str, step: Step, items: Mapping[str, set[int]], records: Mapping[str, ExecutionStep]
+) -> list[ItemView] | None:
+    """Return how the items of a map stand; None for a step without a body.
+
+    :param step_id: The step's id in the journal.
+    :param items: Which items of which map are known.
+    """
+    if not step.body:
+        return None
+    is_over = step_id in records and records[step_id].status in DECIDED
+    return [
+        ItemView(index=index, status=_item_status(step.body, body_prefix(step_id, index), records, is_over))
+        for index in sorted(items.get(step_id, ()))
+    ]
+
+
+def _item_status(
+    body: Sequence[Step], prefix: str, records: Mapping[str, ExecutionStep], is_over: bool
+) -> Literal["running", "success", "failed", "cancelled"]:
+    found = {step.id: records[prefix + step.id].status if prefix + step.id in records else "pending" for step in body}
+    if any(found[step.id] == "failed" and step.on_error == "fail" for step in body):
+        return "failed"
+    if not is_over and not DECIDED.issuperset(found.values()):
+        return "running"
+    return "success" if {"success", "failed", "skipped"}.issuperset(found.values()) else "cancelled"
 
 
 def _total(calls: list[Usage]) -> UsageTotal:

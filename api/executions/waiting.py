@@ -9,6 +9,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from api import notifications
+from api.gateway import deadline
 from api.notifications import Listener
 from api.problems import Problem
 
@@ -42,12 +43,13 @@ async def wait_for(
     :param ids: Whose notifications call for another look.
     :param look: Reads in a transaction of its own, so that no connection is held while waiting.
     """
-    deadline = asyncio.get_running_loop().time() + seconds
+    deadline.extend(seconds)
+    ends = asyncio.get_running_loop().time() + seconds
     async with listener.subscribed(notifications.EXECUTIONS, *map(str, ids)) as news:
         while True:
             news.clear()
             seen = await look()
-            left = deadline - asyncio.get_running_loop().time()
+            left = ends - asyncio.get_running_loop().time()
             if enough(seen) or left <= 0:
                 return seen
             try:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import Transaction
+from api.database import narrow
 from api.edge import EdgeRoute
 from api.executions.service import ExecutionService
+from api.idempotency.keys import read_key
 from api.organizations.repository import OrganizationRepository
 from api.problems import not_found
+from api.tenancy import SystemTransaction
 from api.workflows.plans import PlansDep
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from operators.execution.local import MANUAL_TRIGGER
@@ -45,28 +47,29 @@ class FormInput(BaseModel):
 
 
 class FormAccepted(BaseModel):
-    """The execution that was started; ``run_id`` is its run in Airflow."""
+    """The execution that was started; ``run_id`` is its run in Airflow. ``existing`` tells that nothing new was."""
 
     execution_id: UUID
     run_id: str
     url: str
+    existing: bool
 
 
-async def _current(organization: str, workflow_id: str, session: Transaction) -> PublishedVersion:
+async def _current(organization: str, workflow_id: str, session: SystemTransaction) -> PublishedVersion:
     organization_id = await OrganizationRepository(session).find(organization)
-    current = (
-        await WorkflowRepository(session, organization_id).current(workflow_id) if organization_id is not None else None
-    )
-    if current is None:
-        raise not_found("published workflow", f"{organization}/{workflow_id}")
-    return current
+    if organization_id is not None:
+        await narrow(session, organization_id)
+        current = await WorkflowRepository(session, organization_id).current(workflow_id)
+        if current is not None and not current.archived:
+            return current
+    raise not_found("published workflow", f"{organization}/{workflow_id}")
 
 
 Current = Annotated[PublishedVersion, Depends(_current)]
 
 
 @router.get("/form")
-async def get_form(current: Current, session: Transaction, plans: PlansDep) -> FormView:
+async def get_form(current: Current, session: SystemTransaction, plans: PlansDep) -> FormView:
     """Return title and input schema of a workflow's current version."""
     plan = (await plans.load(session, current.organization_id, current.plan_digest)).plan
     return FormView(
@@ -80,9 +83,24 @@ async def get_form(current: Current, session: Transaction, plans: PlansDep) -> F
 
 @router.post("/executions", status_code=202)
 async def start_execution(
-    body: FormInput, current: Current, session: Transaction, settings: SettingsDep, plans: PlansDep
+    body: FormInput,
+    request: Request,
+    response: Response,
+    current: Current,
+    session: SystemTransaction,
+    settings: SettingsDep,
+    plans: PlansDep,
 ) -> FormAccepted:
-    """Start the current version of a workflow by hand."""
+    """Start the current version of a workflow by hand. The same request again within 24 hours, by its
+    ``Idempotency-Key``, starts nothing: 200 with the execution of the first one."""
+    key = read_key(request, "form", {"workflow_id": current.workflow_id, **body.model_dump(mode="json")})
     service = ExecutionService(session, current.organization_id, settings, plans)
-    accepted = await service.accept(current.workflow_id, input=body.input, trigger=MANUAL_TRIGGER)
-    return FormAccepted(execution_id=accepted.execution_id, run_id=str(accepted.execution_id), url=accepted.url)
+    accepted = await service.accept(current.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key)
+    if accepted.existing:
+        response.status_code = 200
+    return FormAccepted(
+        execution_id=accepted.execution_id,
+        run_id=str(accepted.execution_id),
+        url=accepted.url,
+        existing=accepted.existing,
+    )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.auth import CallerDep
-from api.database import Transaction
+from api.auth import CallerDep, permit
 from api.edge import EdgeRoute
 from api.inputs.schemas import InputCreate, InputPrepared
 from api.inputs.service import InputService
+from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
 
 router = APIRouter(prefix="/api/v1/workflows/{workflow_id}/inputs", tags=["workflows"], route_class=EdgeRoute)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[permit("execution:run")])
 async def prepare_input(
     workflow_id: str, body: InputCreate, caller: CallerDep, plans: PlansDep, session: Transaction
 ) -> InputPrepared:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 class InputCreate(BaseModel):
     """Prepares an input."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input": {"name": "Ann"}}]})
 
     input: JsonValue = Field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.inputs.repository import InputRepository
-from api.problems import not_found
+from api.problems import archived, not_found
 from api.workflows.plans import PlanCache
 from api.workflows.repository import WorkflowRepository
 
@@ -26,11 +26,14 @@ class InputService:
     async def prepare(self, workflow_id: str, value: Any) -> UUID:
         """Store an input that fits the current version of a workflow; return its id.
 
-        :raises Problem: 404 where nothing of this id is published, 422 where the input does not fit.
+        :raises Problem: 404 where nothing of this id is published, 409 where it is archived,
+            422 where the input does not fit.
         """
         version = await self._workflows.current(workflow_id)
         if version is None:
             raise not_found("published workflow", workflow_id)
+        if version.archived:
+            raise archived(workflow_id)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
         loaded.check_input(value)
         return await self._inputs.add(version.agent_id, value)

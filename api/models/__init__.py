@@ -2,28 +2,56 @@
 
 from api.models.approval import Approval
 from api.models.base import Base
+from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
+from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
+from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
-from api.models.workflow import Agent, Artifact, PreparedInput, Release, ReleaseArtifact, WebhookRoute, WorkflowVersion
+from api.models.upkeep import UpkeepRun
+from api.models.workflow import (
+    Agent,
+    Artifact,
+    PreparedInput,
+    Release,
+    ReleaseArtifact,
+    VersionPin,
+    WebhookRoute,
+    WorkflowVersion,
+)
 
 __all__ = [
     "AdoptedRun",
     "Agent",
+    "AgentWorkflow",
+    "ApiKey",
     "Approval",
     "Artifact",
+    "Attempts",
     "Base",
     "EventSubscription",
     "ExecutionStep",
     "IdempotencyKey",
+    "Invitation",
     "Lease",
+    "Membership",
     "Organization",
     "OutboxEntry",
+    "PasswordReset",
     "PreparedInput",
     "ReceivedEvent",
+    "RefreshToken",
     "Release",
     "ReleaseArtifact",
+    "SigningKey",
+    "Team",
+    "TeamMember",
+    "UpkeepRun",
+    "User",
+    "UserIdentity",
+    "UserSession",
     "Variable",
+    "VersionPin",
     "WebhookRoute",
     "WorkflowExecution",
     "WorkflowVersion",

@@ -5,12 +5,26 @@ Executions and journal are partitioned by month, by the time in the execution's 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKeyConstraint, Identity, Index, Text, UniqueConstraint, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Text,
+    UniqueConstraint,
+    and_,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.models.base import Base, CreatedAt, JsonColumn, NewId, OptionalJson, OrganizationKey, TextKey, Timestamp
+from api.settings import LONGEST_LEASE_SECONDS
 
 EXECUTION_KEY = ["workflow_executions.organization_id", "workflow_executions.id"]
 
@@ -23,9 +37,12 @@ class WorkflowExecution(Base):
     """One run of a workflow.
 
     ``version_id`` is the version that was current at acceptance until the first lease pins the one that runs;
-    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. ``halted`` is set by the
-    first unhandled failure, while other units may still be at work: they start nothing more.
-    ``answer`` is the first ``respond``.
+    ``plan_digest`` is null until then, and so is ``vars``, the snapshot of the variables. Where a call pinned a
+    version it is that one from the start, and ``pinned_dag_id`` is the DAG it runs on; null for the workflow's own.
+    ``halted`` is set by the first unhandled failure, while other units may still be at work: they start nothing more.
+    ``answer`` is the first ``respond``. ``environment`` names the variables that it reads, ``secret_vars`` those of
+    them that it may not. ``trigger_type`` and ``error_code`` are parts of ``trigger`` and ``error`` to search by: json
+    that holds ``\\u0000`` cannot be looked into. While ``watched_until`` is ahead, somebody hears of every step.
 
     ``epoch`` grows when steps are run again that had succeeded; ``life`` with each reopening, whatever its reason, and
     ``reopened_at`` is when the last one was. ``clear_number`` is that of Airflow's run in this life; -1 where a new run
@@ -48,7 +65,16 @@ class WorkflowExecution(Base):
         ),
         # The runtime API is asked by id alone.
         Index(None, "id"),
-        Index(None, "organization_id", "agent_id", "accepted_at"),
+        # Lists, the newest first: the id is the time of acceptance. Without filters the primary key serves them.
+        Index(None, "organization_id", "agent_id", "id"),
+        Index(None, "organization_id", "status", "id"),
+        Index(
+            "ix_workflow_executions_error_code",
+            "organization_id",
+            "error_code",
+            "id",
+            postgresql_where=text("error_code IS NOT NULL"),
+        ),
         Index(
             "ix_workflow_executions_unfinished",
             "organization_id",
@@ -75,6 +101,12 @@ class WorkflowExecution(Base):
             "parent_execution_id",
             postgresql_where=text("parent_execution_id IS NOT NULL"),
         ),
+        Index(
+            "ix_workflow_executions_pinned",
+            "organization_id",
+            "pinned_dag_id",
+            postgresql_where=text("pinned_dag_id IS NOT NULL"),
+        ),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
@@ -89,10 +121,14 @@ class WorkflowExecution(Base):
     life: Mapped[int] = mapped_column(server_default=text("0"))
     clear_number: Mapped[int] = mapped_column(server_default=text("0"))
     trigger: Mapped[JsonColumn]
+    trigger_type: Mapped[str] = mapped_column(server_default="manual")
     input: Mapped[JsonColumn]
+    environment: Mapped[str] = mapped_column(server_default="default")
     vars: Mapped[OptionalJson]
+    secret_vars: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     output: Mapped[OptionalJson]
     error: Mapped[OptionalJson]
+    error_code: Mapped[str | None]
     answer: Mapped[OptionalJson]
     timeout_seconds: Mapped[float | None]
     accepted_at: Mapped[CreatedAt]
@@ -108,6 +144,8 @@ class WorkflowExecution(Base):
     error_of: Mapped[UUID | None]
     caller: Mapped[str | None]
     error_handling: Mapped[OptionalJson]
+    watched_until: Mapped[Timestamp | None]
+    pinned_dag_id: Mapped[str | None]
 
     @property
     def awaits_restart(self) -> bool:
@@ -173,6 +211,16 @@ class Lease(Base):
     token: Mapped[int] = mapped_column(BigInteger)
     expires_at: Mapped[Timestamp]
     running: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+
+    @classmethod
+    def is_live(cls) -> ColumnElement[bool]:
+        """Tell whether somebody holds it, by the database's clock: the only one that all runners share.
+
+        Where that clock was set back a lease may seem to hold for hours. No lease may: such a one counts as expired.
+        """
+        now = func.clock_timestamp()
+        longest = now + timedelta(seconds=LONGEST_LEASE_SECONDS)
+        return and_(cls.owner.is_not(None), cls.expires_at > now, cls.expires_at <= longest)
 
 
 class OutboxEntry(Base):

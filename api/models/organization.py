@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import CheckConstraint, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api.models.base import Base, CreatedAt, JsonColumn, OrganizationKey, TextKey, Timestamp
+from api.models.base import Base, CreatedAt, OptionalJson, OrganizationKey, TextKey, Timestamp
 
 
 class Organization(Base):
@@ -27,11 +27,20 @@ class Organization(Base):
 
 
 class Variable(Base):
-    """A value that the organisation's workflows read as ``vars.<name>``."""
+    """A value that the organisation's workflows read as ``vars.<name>``, in one of its environments.
+
+    Of a secret one only ``sealed`` is stored: encrypted, and bound to organisation, environment and name.
+    """
 
     __tablename__ = "variables"
+    __table_args__ = (
+        CheckConstraint("secret = (sealed IS NOT NULL) AND NOT (secret AND value IS NOT NULL)", name="sealed"),
+    )
 
     organization_id: Mapped[OrganizationKey]
+    environment: Mapped[str] = mapped_column(primary_key=True, server_default="default")
     name: Mapped[TextKey]
-    value: Mapped[JsonColumn]
+    secret: Mapped[bool] = mapped_column(server_default=text("false"))
+    value: Mapped[OptionalJson]
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     updated_at: Mapped[CreatedAt]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, Computed, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.models.base import Base, CreatedAt, JsonColumn, NewId, OrganizationKey, TextKey, Timestamp
@@ -14,6 +14,7 @@ class Agent(Base):
     """A workflow's identity. ``workflow_id`` is the id in the workflow's JSON, unique in the organisation.
 
     While ``paused_at`` is set, none of its executions is given to Airflow; ``resumed_at`` is when the last pause ended.
+    While ``archived_at`` is set, nothing starts it.
     """
 
     __tablename__ = "agents"
@@ -23,15 +24,20 @@ class Agent(Base):
     id: Mapped[NewId]
     workflow_id: Mapped[str]
     name: Mapped[str]
+    description: Mapped[str | None]
     created_at: Mapped[CreatedAt]
+    created_by: Mapped[str | None]
+    updated_at: Mapped[CreatedAt]
     paused_at: Mapped[Timestamp | None]
     resumed_at: Mapped[Timestamp | None]
+    archived_at: Mapped[Timestamp | None]
 
 
 class WorkflowVersion(Base):
     """A published version; never changed. The highest number is the current one.
 
     ``source`` is the JSON as it was sent. ``plan_digest`` names the plan's artifact, ``dag_digest`` the DAG file's.
+    ``restored_from`` is the number of the version that a rollback took it from.
     """
 
     __tablename__ = "workflow_versions"
@@ -47,10 +53,36 @@ class WorkflowVersion(Base):
     number: Mapped[int]
     label: Mapped[str]
     source: Mapped[bytes] = mapped_column(LargeBinary)
+    source_digest: Mapped[str] = mapped_column(Computed("encode(sha256(source), 'hex')", persisted=True))
     plan_digest: Mapped[str]
     dag_digest: Mapped[str]
     dag_id: Mapped[str]
     created_at: Mapped[CreatedAt]
+    created_by: Mapped[str | None]
+    restored_from: Mapped[int | None]
+
+
+class VersionPin(Base):
+    """Which version of another workflow the calls of a version mean that name one; never changed.
+
+    ``version_id`` is of the calling workflow. ``reference`` is what the call names, as JSON: a number or a label.
+    """
+
+    __tablename__ = "version_pins"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "version_id"], ["workflow_versions.organization_id", "workflow_versions.id"]
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "pinned_version_id"], ["workflow_versions.organization_id", "workflow_versions.id"]
+        ),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    version_id: Mapped[UUID] = mapped_column(primary_key=True)
+    workflow_id: Mapped[TextKey]
+    reference: Mapped[TextKey]
+    pinned_version_id: Mapped[UUID]
 
 
 class Artifact(Base):

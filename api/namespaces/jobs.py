@@ -78,7 +78,7 @@ async def remove_pods(tools: Tools) -> Counts:
         try:
             pods = await asyncio.to_thread(namespaces.pods, slug)
             old = {name: _id(execution) for name, execution, made in pods if datetime.now(UTC) - made > YOUNG}
-            async with tools.database.transaction() as session:
+            async with tools.database.transaction(organization_id) as session:
                 alive = await UnfinishedRepository(session, organization_id).among(filter(None, set(old.values())))
             seen += len(pods)
             for name, execution in old.items():

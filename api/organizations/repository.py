@@ -1,19 +1,20 @@
-"""SQL of organisations and their variables."""
+"""SQL of organisations, and what keeps them apart."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.models import Organization, Variable
+from api.database import SYSTEM_ROLE
+from api.models import Organization
 
 
 class OrganizationRepository:
-    """Organisations by slug; the one table that belongs to no organisation."""
+    """Organisations by slug, in a transaction that sees them all."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
@@ -21,6 +22,27 @@ class OrganizationRepository:
     async def find(self, slug: str) -> UUID | None:
         """Return an organisation's id."""
         return await self._session.scalar(select(Organization.id).where(Organization.slug == slug))
+
+    async def get(self, organization_id: UUID) -> Organization | None:
+        """Return an organisation."""
+        return await self._session.get(Organization, organization_id)
+
+    async def oldest(self) -> Organization | None:
+        """Return the organisation that was made first."""
+        return await self._session.scalar(select(Organization).order_by(Organization.id).limit(1))
+
+    async def add(self, slug: str, name: str) -> Organization | None:
+        """Add an organisation; None where the slug is taken."""
+        organization_id = await self._session.scalar(
+            insert(Organization).values(slug=slug, name=name).on_conflict_do_nothing().returning(Organization.id)
+        )
+        return None if organization_id is None else await self.get(organization_id)
+
+    async def lock(self, organization_id: UUID) -> None:
+        """Let one change at a time decide who its owners are, until the transaction ends."""
+        await self._session.execute(
+            select(Organization.id).where(Organization.id == organization_id).with_for_update(key_share=True)
+        )
 
     async def count_others(self, slug: str) -> int:
         """Return how many organisations there are beside one."""
@@ -39,19 +61,43 @@ class OrganizationRepository:
         return found
 
 
-class VariableRepository:
-    """Variables of one organisation."""
+_LOOK = text(
+    """
+    WITH tenants AS (
+        SELECT relname, relowner, relrowsecurity AND relforcerowsecurity AS is_protected FROM pg_class
+        WHERE relkind IN ('r', 'p') AND relnamespace = CAST('public' AS regnamespace) AND EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'organization_id' AND NOT attisdropped)
+    )
+    SELECT current_user, me.rolsuper, me.rolbypassrls,
+        coalesce((SELECT bool_or(pg_has_role(me.oid, relowner, 'MEMBER')) FROM tenants), false),
+        pg_has_role(me.oid, of_all.oid, 'USAGE'), pg_has_role(me.oid, of_all.oid, 'SET'),
+        coalesce((SELECT array_agg(relname ORDER BY relname) FROM tenants WHERE NOT is_protected), '{}')
+    FROM pg_roles me, pg_roles of_all
+    WHERE me.rolname = current_user AND of_all.rolname = :system
+    """
+)
 
-    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
-        self._session = session
-        self._organization_id = organization_id
 
-    async def values(self, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return the values of the named variables; those that are not set are left out."""
-        if not names:
-            return {}
-        query = select(Variable.name, Variable.value).where(
-            Variable.organization_id == self._organization_id, Variable.name.in_(names)
-        )
-        rows = await self._session.execute(query)
-        return {row.name: row.value for row in rows}
+@dataclass(frozen=True)
+class DatabaseRole:
+    """The role that this process has in the database, as far as row-level security is concerned.
+
+    :param is_owner: Whether it owns a table of tenants, or may become its owner.
+    :param sees_all: Whether it sees every organisation without taking the system's role.
+    :param may_see_all: Whether it may take that role.
+    :param open_tables: Tables of tenants that are not protected.
+    """
+
+    name: str
+    is_superuser: bool
+    bypasses: bool
+    is_owner: bool
+    sees_all: bool
+    may_see_all: bool
+    open_tables: list[str]
+
+
+async def look_at_role(session: AsyncSession) -> DatabaseRole | None:
+    """Return the role of this process; None where the database is not migrated."""
+    row = (await session.execute(_LOOK, {"system": SYSTEM_ROLE})).first()
+    return DatabaseRole(*row) if row else None

@@ -13,7 +13,16 @@ from api.platform.celery import Celery, celery
 from api.platform.errors import PlatformError
 from api.platform.home import Credentials, Home, write_private
 from api.platform.postgres import Cluster
-from operators.settings import AIRFLOW_RETENTION_DAYS, EGRESS_ALLOW, POD_CONFIGS, SettingsError, egress_policy
+from operators.settings import (
+    AIRFLOW_RETENTION_DAYS,
+    EGRESS_ALLOW,
+    POD_CONFIGS,
+    PRELOAD,
+    SEGMENTS_IN_TRIGGERER,
+    SettingsError,
+    egress_policy,
+    segments_in_triggerer,
+)
 
 USER = "admin"
 BUNDLE = "agent_factory"
@@ -22,16 +31,6 @@ DAGS = Path(__file__).parents[2] / "dags"
 """Our own upkeep DAGs."""
 MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 """Environment variable of the control plane -> the provider whose key it holds."""
-LOCAL_SETTINGS = '''"""LocalExecutor forks workers off the scheduler: what that imported, no task need import."""
-import os
-import sys
-
-if "scheduler" in sys.argv:
-    from operators.ai.providers import load_sdk
-
-    for provider in filter(None, os.environ.get("AGENT_FACTORY_PRELOAD", "").split(",")):
-        load_sdk(provider)
-'''
 
 
 def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Celery | None = None) -> dict[str, str]:
@@ -96,6 +95,10 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         # No more tasks are queued than run at once, so a queued one starts at once, or its worker died with it.
         ("scheduler", "task_queued_timeout"): "60",
         ("scheduler", "task_queued_timeout_check_interval"): "20",
+        # A task that starts while the API server does not answer yet, or any more, tries for a minute. At the default
+        # (about 20 s) the first run of a fresh platform failed where the scheduler was up sooner than the API server.
+        ("workers", "execution_api_retries"): "15",
+        ("workers", "execution_api_retry_wait_max"): "6",
         ("logging", "base_log_folder"): str(home.logs / "tasks"),
         ("logging", "dag_processor_child_process_log_directory"): str(home.logs / "dag_processor"),
         # The connections with which pods are started: one an organisation, looked up by name when a task needs it.
@@ -113,11 +116,12 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
 
     Nothing of the caller's Airflow and no model key: those reach a step through the control plane only.
 
-    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read: every ``http_request`` would fail. Or the
-        settings of Celery cannot be used.
+    :raises PlatformError: ``AGENT_FACTORY_EGRESS_ALLOW`` cannot be read: every ``http_request`` would fail. Or another
+        setting, Celery's for one, cannot be used.
     """
     try:
         egress_policy(base)
+        segments_in_triggerer(base)
     except SettingsError as error:
         raise PlatformError(f"{error}.") from None
     kept = {
@@ -131,20 +135,20 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
+        SEGMENTS_IN_TRIGGERER: base.get(SEGMENTS_IN_TRIGGERER, ""),
         EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
         POD_CONFIGS: base.get(POD_CONFIGS, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
-        "AGENT_FACTORY_PRELOAD": ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
+        PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
     }
 
 
 def prepare(home: Home, credentials: Credentials) -> None:
-    """Make Airflow's folders, its password file and its local settings."""
+    """Make Airflow's folders and its password file."""
     folder = home.path / "airflow"
-    for name in ("dags", "plugins", "bundles", "config"):
+    for name in ("dags", "plugins", "bundles"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     write_private(folder / "passwords.json", orjson.dumps({USER: credentials.airflow_password}))
 
 

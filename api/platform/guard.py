@@ -7,11 +7,14 @@ ends all that is left. The supervisor in turn ends the platform when the guard d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from types import FrameType
+
+import orjson
 
 from api.platform.home import Home, HomeLock
 from operators.sandbox.processes import become_subreaper, die_with_parent, end_descendants
@@ -33,7 +36,11 @@ def main(arguments: list[str]) -> int:
     become_subreaper()
     home = Home.from_environment()
     lock = HomeLock(home)
-    descriptor = lock.acquire()
+    try:
+        descriptor = lock.acquire()
+    except OSError as error:
+        _report(arguments, f"The lock of the state folder {home.path} cannot be written ({error.strerror}).")
+        return 1
     if descriptor is None:
         return 3
     stopping = False
@@ -58,6 +65,14 @@ def main(arguments: list[str]) -> int:
     code = supervisor.wait()
     end_descendants(os.getpid())
     return code if code >= 0 else 1
+
+
+def _report(arguments: list[str], text: str) -> None:
+    """Tell the caller, in the supervisor's way, why there is no supervisor."""
+    for descriptor in _event_descriptor(arguments):
+        with contextlib.suppress(OSError):
+            line = orjson.dumps({"event": "failed", "text": text}, option=orjson.OPT_APPEND_NEWLINE)
+            os.write(descriptor, line)
 
 
 def _event_descriptor(arguments: list[str]) -> tuple[int, ...]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from api.platform import disk
 from api.platform.errors import PlatformError
 
 DEFAULT_API_PORT = 8700
 DEFAULT_AIRFLOW_PORT = 8080
+OWNER_EMAIL = "owner@localhost"
+"""Who owns the organisation of the embedded platform."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Credentials:
     airflow_secret_key: str
     airflow_fernet_key: str
     postgres_password: str
+    secret_key: str
+    owner_password: str
 
     @classmethod
     def generate(cls) -> Credentials:
@@ -43,6 +49,8 @@ class Credentials:
             airflow_secret_key=secrets.token_urlsafe(32),
             airflow_fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             postgres_password=secrets.token_urlsafe(24),
+            secret_key=secrets.token_urlsafe(48),
+            owner_password=secrets.token_urlsafe(15),
         )
 
 
@@ -94,39 +102,50 @@ class Home:
         """``platform.json``: what runs, where; see :class:`api.platform.supervisor.Supervisor`."""
         return self.path / "platform.json"
 
+    @property
+    def _credentials_file(self) -> Path:
+        return self.path / "credentials.json"
+
     def prepare(self) -> None:
         """Make the folders.
 
-        :raises PlatformError: They cannot be made or written.
+        :raises PlatformError: They cannot be made or written, or their disk is as good as full.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(mode=0o700, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.write_bytes(b"")
-            probe.unlink()
         except OSError as error:
             raise PlatformError(
                 f"The state folder {self.path} cannot be written ({error.strerror}); "
                 "set AGENT_FACTORY_HOME to a folder you own."
             ) from error
+        trouble = disk.trouble(self.path, disk.SPARE_BYTES if self._credentials_file.exists() else disk.NEW_BYTES)
+        if trouble is not None:
+            raise PlatformError(
+                f"The platform cannot start: {trouble}. Make room, or set AGENT_FACTORY_HOME to a folder of yours "
+                "on another disk."
+            )
 
     def credentials(self) -> Credentials:
         """Return this home's secrets; make them at the first call.
 
         :raises PlatformError: The file is damaged.
         """
-        path = self.path / "credentials.json"
+        path = self._credentials_file
         if not path.exists():
             credentials = Credentials.generate()
             write_private(path, orjson.dumps(credentials, option=orjson.OPT_INDENT_2))
             return credentials
         try:
-            return Credentials(**orjson.loads(path.read_bytes()))
+            stored = orjson.loads(path.read_bytes())
+            credentials = Credentials(**(_later_ones() | stored))
         except (orjson.JSONDecodeError, TypeError) as error:
             raise PlatformError(
                 f"{path} is damaged; remove {self.path} to start afresh (its data is lost then)."
             ) from error
+        if asdict(credentials) != stored:
+            write_private(path, orjson.dumps(credentials, option=orjson.OPT_INDENT_2))
+        return credentials
 
     def read_state(self) -> dict[str, Any]:
         """Return the last written state of the platform, or ``{}``."""
@@ -164,21 +183,30 @@ class HomeLock:
 
     def acquire(self) -> int | None:
         """Take the lock for as long as this process, or one that inherits the returned descriptor, lives; None if
-        another platform of this home runs."""
+        another platform of this home runs.
+
+        :raises OSError: The lock's file cannot be written.
+        """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             return None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        except OSError:
+            # A lock that does not say whose it is could not be asked to stop.
+            os.close(descriptor)
+            raise
         return descriptor
 
     def holder(self) -> int | None:
         """Return the pid of the running guard, or None if none runs."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            # For reading, so that a platform can be stopped when its disk has become read-only.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
@@ -192,13 +220,27 @@ class HomeLock:
             os.close(descriptor)
 
 
+def _later_ones() -> dict[str, str]:
+    """Return new values of the secrets that homes of older versions do not have."""
+    fresh = Credentials.generate()
+    return {"secret_key": fresh.secret_key, "owner_password": fresh.owner_password}
+
+
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only."""
+    """Write a file whole or not at all, readable by its owner only.
+
+    :raises OSError: Not at all; what was there stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -7,6 +7,8 @@ own.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import pwd
 import shutil
@@ -21,8 +23,11 @@ import psycopg2
 from psycopg2 import sql
 
 from api.platform.errors import PlatformError
+from api.platform.home import write_private
 
 SUPERUSER = "agent_factory"
+APP_ROLE = "agent_factory_app"
+"""What the control plane connects as; the superuser owns the tables and runs the migrations."""
 UNPRIVILEGED_USER = "nobody"
 SOCKET_PATH_LIMIT = 90
 """Longest folder for a socket; the kernel's limit is 107 bytes with the file's name."""
@@ -61,9 +66,22 @@ class Cluster:
         """Folder of the server's Unix socket."""
         return self.base / "run"
 
+    @property
+    def app_password(self) -> str:
+        """The application's: made from the superuser's, which it does not tell. So old state folders have one too."""
+        return hmac.new(self.password.encode(), APP_ROLE.encode(), hashlib.sha256).hexdigest()
+
     def url(self, database: str, scheme: str = "postgresql") -> str:
-        """Return a database URL through the Unix socket."""
-        return f"{scheme}://{SUPERUSER}:{quote(self.password)}@/{database}?host={quote(str(self.socket_folder))}"
+        """Return the superuser's URL of a database, through the Unix socket."""
+        return self.url_of(SUPERUSER, self.password, database, scheme)
+
+    def app_url(self, database: str, scheme: str = "postgresql") -> str:
+        """Return the application's URL of a database: its role is bound by row-level security."""
+        return self.url_of(APP_ROLE, self.app_password, database, scheme)
+
+    def url_of(self, role: str, password: str, database: str, scheme: str = "postgresql") -> str:
+        """Return a role's URL of a database."""
+        return f"{scheme}://{role}:{quote(password)}@/{database}?host={quote(str(self.socket_folder))}"
 
     def command(self) -> list[str]:
         """Return the server's command line: few, small buffers and a durable journal."""
@@ -86,6 +104,9 @@ class Cluster:
         """
         if (self.data / "PG_VERSION").exists():
             return False
+        # Under another name until it is whole: initdb may be killed, or the disk be full.
+        unfinished = self.base / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
         for folder in (self.base, self.socket_folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._give(folder)
@@ -94,12 +115,13 @@ class Cluster:
             password_file.flush()
             self._give(Path(password_file.name))
             result = self._run(
-                "initdb", "-D", str(self.data), "-U", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8",
+                "initdb", "-D", str(unfinished), "-U", SUPERUSER, "--auth=scram-sha-256", "--encoding=UTF8",
                 "--locale=C.UTF-8", "--no-instructions", f"--pwfile={password_file.name}",
             )  # fmt: skip
         if result.returncode:
-            shutil.rmtree(self.data, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise PlatformError(f"PostgreSQL's initdb failed: {last_line(result.stderr)}")
+        unfinished.rename(self.data)
         return True
 
     def wait_ready(self, alive: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
@@ -128,6 +150,18 @@ class Cluster:
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
                 if cursor.fetchone() is None:
                     cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        finally:
+            connection.close()
+
+    def ensure_app_role(self) -> None:
+        """Make the application's role, and let it log in; what else it may do is the migrations' matter."""
+        connection = psycopg2.connect(self.url("postgres"))
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (APP_ROLE,))
+                verb = "ALTER" if cursor.fetchone() else "CREATE"
+                statement = sql.SQL(verb + " ROLE {} LOGIN PASSWORD {}")
+                cursor.execute(statement.format(sql.Identifier(APP_ROLE), sql.Literal(self.app_password)))
         finally:
             connection.close()
 
@@ -223,7 +257,7 @@ def _base_folder(home: Path, account: Account | None) -> Path:
     base = Path(tempfile.mkdtemp(prefix="agent-factory-", dir="/var/tmp"))
     if account:
         base.chmod(0o711)
-    note.write_text(str(base))
+    write_private(note, str(base).encode())
     return base
 
 

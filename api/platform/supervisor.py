@@ -17,16 +17,17 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import orjson
 
-from api.platform import airflow
+from api.platform import airflow, disk
 from api.platform.celery import celery
 from api.platform.children import Child, stop_all
 from api.platform.errors import PlatformError
-from api.platform.home import Home, write_private
+from api.platform.home import OWNER_EMAIL, Home, write_private
 from api.platform.postgres import locate, server_environment
 from operators.sandbox.processes import die_with_parent
 
@@ -34,6 +35,10 @@ START_SECONDS = 300.0
 STOP_SECONDS = 15.0
 RESTARTS_IN_TEN_MINUTES = 5
 WATCH_SECONDS = 0.5
+OWNER_URL = "AGENT_FACTORY_DATABASE_OWNER_URL"
+"""For the migration alone."""
+DISK_SECONDS = 5.0
+"""How often the disks are looked at."""
 
 
 class Stopped(Exception):
@@ -59,6 +64,8 @@ class Supervisor:
         self.children: list[Child] = []
         self.began = time.monotonic()
         self.stop_asked = False
+        self._disk_trouble: str | None = None
+        self._disk_looked_at = self.began
 
     def run(self) -> None:
         """Start everything, watch it until asked to stop, stop everything.
@@ -96,6 +103,8 @@ class Supervisor:
         self._wait_for(f"{self.home.airflow_url}/api/v2/monitor/health", "Airflow", _airflow_is_healthy)
 
     def _start_postgres(self) -> None:
+        if not self.cluster.data.exists() and (trouble := self._trouble(disk.NEW_BYTES)):
+            raise PlatformError(f"PostgreSQL cannot be set up: {trouble}.")
         fresh = self.cluster.initialise()
         postgres = Child(
             "PostgreSQL", "postgres", self.cluster.command(), server_environment(), self.home.logs / "postgres.log",
@@ -106,6 +115,7 @@ class Supervisor:
         self.cluster.wait_ready(postgres.process)
         for database in ("airflow", "agent_factory"):
             self.cluster.ensure_database(database)
+        self.cluster.ensure_app_role()
         self.report("progress", "PostgreSQL is up" + (" (a new database)" if fresh else ""))
 
     def _migrate(self) -> None:
@@ -114,7 +124,7 @@ class Supervisor:
         migrations = [
             Child(
                 "the control plane's migration", "migrate", [sys.executable, "-m", "api.migrate"],
-                self.api_environment(), self.home.logs / "migrate.log",
+                self.api_environment() | {OWNER_URL: self.cluster.url("agent_factory")}, self.home.logs / "migrate.log",
             )
         ]  # fmt: skip
         # Airflow takes 12 s to find that it has nothing to do.
@@ -139,15 +149,20 @@ class Supervisor:
 
     def api_environment(self) -> dict[str, str]:
         """Return the environment of the control plane's processes."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", OWNER_URL))}
         return {
+            # One trusted user on one machine: a benchmark or a batch of theirs is no attack.
+            "AGENT_FACTORY_RATE_LIMITS": "off",
             **kept,
-            "AGENT_FACTORY_DATABASE_URL": self.cluster.url("agent_factory"),
+            "AGENT_FACTORY_DATABASE_URL": self.cluster.app_url("agent_factory"),
             "AGENT_FACTORY_API_HOST": "127.0.0.1",
             "AGENT_FACTORY_API_PORT": str(self.home.api_port),
             "AGENT_FACTORY_API_URL": self.home.api_url,
             "AGENT_FACTORY_API_TOKEN": self.credentials.api_token,
             "AGENT_FACTORY_RUNTIME_TOKEN": self.credentials.runtime_token,
+            "AGENT_FACTORY_SECRET_KEY": self.credentials.secret_key,
+            "AGENT_FACTORY_OWNER_EMAIL": OWNER_EMAIL,
+            "AGENT_FACTORY_OWNER_PASSWORD": self.credentials.owner_password,
             "AGENT_FACTORY_AIRFLOW_URL": self.home.airflow_url,
             "AGENT_FACTORY_AIRFLOW_USERNAME": airflow.USER,
             "AGENT_FACTORY_AIRFLOW_PASSWORD": self.credentials.airflow_password,
@@ -197,16 +212,49 @@ class Supervisor:
     def _watch(self) -> None:
         while True:
             self._pause(WATCH_SECONDS)
+            self._look_at_disks()
             for child in self.children:
                 if not child.running:
                     self._replace(child)
 
+    def _look_at_disks(self) -> None:
+        """Say it once when a disk gets full or read-only, and once when it is well again."""
+        if time.monotonic() - self._disk_looked_at < DISK_SECONDS:
+            return
+        self._disk_looked_at = time.monotonic()
+        trouble = self._trouble()
+        if trouble and not self._disk_trouble:
+            self.report("notice", f"{_capital(trouble)}. What cannot be stored fails until there is room again.")
+        elif self._disk_trouble and not trouble:
+            self.report("notice", "The disk takes what is written again.")
+        self._disk_trouble = trouble
+
+    def _trouble(self, least: int = disk.SPARE_BYTES) -> str | None:
+        """Return what is wrong with the disks of the state folder and of PostgreSQL."""
+        folders: list[Path] = [self.home.path]
+        if self.cluster.base.exists():
+            folders.append(self.cluster.base)
+        return next(filter(None, (disk.trouble(folder, least) for folder in folders)), None)
+
+    def _wait_for_disks(self, notice: str, trouble: str) -> None:
+        """Wait until the disks take what is written: to start a program before that would only break it again."""
+        self.report("notice", f"{notice} {_capital(trouble)}. It is started again when there is room.")
+        while trouble_left := self._trouble():
+            self._disk_trouble = trouble_left
+            self._pause(WATCH_SECONDS)
+
     def _replace(self, child: Child) -> None:
-        """Start a dead child again, later each time; give up after a few deaths within ten minutes."""
+        """Start a dead child again, later each time; give up after a few deaths within ten minutes.
+
+        While a disk is full or read-only it waits for that to end.
+        """
         notice = _capital(child.death_notice())
         child.kill_group()
+        trouble = self._trouble()
         if not self.restart:
-            raise PlatformError(notice)
+            raise PlatformError(f"{notice} {_capital(trouble)}." if trouble else notice)
+        if trouble:
+            self._wait_for_disks(notice, trouble)
         now = time.monotonic()
         child.restarts = [moment for moment in child.restarts if now - moment < 600]
         if len(child.restarts) >= RESTARTS_IN_TEN_MINUTES:
@@ -271,8 +319,9 @@ def _capital(text: str) -> str:
 def _reporter(descriptor: int | None) -> Callable[[str, str], None]:
     def report(event: str, text: str) -> None:
         line = orjson.dumps({"event": event, "text": text}, option=orjson.OPT_APPEND_NEWLINE)
-        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {event}: {text}\n")
-        sys.stderr.flush()
+        # The log's disk may be full: then the one who follows hears it all the same.
+        with contextlib.suppress(OSError):
+            os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {event}: {text}\n".encode())
         if descriptor is not None:
             # The one who followed the start may be gone; the platform goes on.
             with contextlib.suppress(OSError):
@@ -291,12 +340,12 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     home = Home.from_environment()
-    # The log takes what the children's own logs do not: the supervisor's words.
-    with (home.logs / "platform.log").open("ab", buffering=0) as log:
-        os.dup2(log.fileno(), 2)
-        os.dup2(log.fileno(), 1)
     report = _reporter(options.events)
     try:
+        # The log takes what the children's own logs do not: the supervisor's words.
+        with (home.logs / "platform.log").open("ab", buffering=0) as log:
+            os.dup2(log.fileno(), 2)
+            os.dup2(log.fileno(), 1)
         home.check_ports()
         supervisor = Supervisor(home, restart=not options.no_restart, report=report)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -308,7 +357,7 @@ def main(arguments: list[str]) -> int:
         report("failed", str(error))
         return 1
     except (OSError, subprocess.SubprocessError) as error:
-        report("failed", f"The platform could not go on: {error}.")
+        report("failed", f"The platform could not go on: {disk.trouble(home.path) or error}.")
         return 1
     return 0
 

@@ -48,8 +48,7 @@ def _has_runner() -> ColumnElement[bool]:
     return exists().where(
         Lease.organization_id == WorkflowExecution.organization_id,
         Lease.execution_id == WorkflowExecution.id,
-        Lease.owner.is_not(None),
-        Lease.expires_at > _now(),
+        Lease.is_live(),
     )
 
 
@@ -70,7 +69,7 @@ def _executions() -> Found:
         select(
             WorkflowExecution.organization_id,
             WorkflowExecution.id,
-            WorkflowVersion.dag_id,
+            func.coalesce(WorkflowExecution.pinned_dag_id, WorkflowVersion.dag_id),
             run_id,
             WorkflowExecution.status,
             WorkflowExecution.completed_at,

@@ -63,7 +63,7 @@ class Reconciler:
 
     async def round(self) -> Counts:
         """Look at everything once; return what was done."""
-        async with self._tools.database.transaction() as session:
+        async with self._tools.database.system() as session:
             out_of_time = await find_out_of_time(session, TIMEOUT_GRACE_SECONDS, MOST)
             never_ordered = await find_never_ordered(session, QUIET_SECONDS, MOST)
             left_alone = await find_left_alone(session, QUIET_SECONDS)
@@ -82,7 +82,7 @@ class Reconciler:
 
         :param runs: ``(DAG id, run id)``.
         """
-        async with self._tools.database.transaction() as session:
+        async with self._tools.database.system() as session:
             found = await find_of_runs(session, runs)
         unfinished = [left for left in found if left.status not in ENDED]
         later = [left for left in unfinished if left.has_runner]
@@ -115,7 +115,7 @@ class Reconciler:
     async def _compare(self, left_alone: Sequence[Left]) -> None:
         """Compare the executions nobody is at work on with the runs that Airflow is at work on, both ways."""
         active = {(run.dag_id, run.run_id): run for run in await self._airflow.active()}
-        async with self._tools.database.transaction() as session:
+        async with self._tools.database.without_organization() as session:
             now = await database_now(session)
         without = [left for left in left_alone if (left.dag_id, left.run_id) not in active]
         await self._each(without[:MOST], self._ask)
@@ -162,7 +162,7 @@ class Reconciler:
         keys = list(active)
         lefts: list[Left] = []
         for start in range(0, len(keys), CHUNK):
-            async with self._tools.database.transaction() as session:
+            async with self._tools.database.system() as session:
                 lefts += await find_of_runs(session, keys[start : start + CHUNK])
 
         async def stop(left: Left) -> None:
@@ -184,7 +184,7 @@ class Reconciler:
 
     async def _time_out(self, left: Left) -> None:
         """End an execution whose time is over. What Airflow still has of it hears so from its first task on."""
-        async with self._tools.database.transaction() as session:
+        async with self._tools.database.transaction(left.organization_id) as session:
             row = await ExecutionRepository(session, left.organization_id).lock(left.execution_id)
             again = await ReconciliationRepository(session, left.organization_id).look_again(left.execution_id)
             if row is None or again is None or again.has_runner or row.status in ENDED:
@@ -194,7 +194,7 @@ class Reconciler:
 
     async def _end(self, left: Left, broken_off: StepError) -> None:
         """End an execution, unless it has come back to life."""
-        async with self._tools.database.transaction() as session:
+        async with self._tools.database.transaction(left.organization_id) as session:
             row = await ExecutionRepository(session, left.organization_id).lock(left.execution_id)
             again = await ReconciliationRepository(session, left.organization_id).look_again(left.execution_id)
             if row is None or again is None or not again.is_alone or row.status in ENDED:
@@ -205,7 +205,7 @@ class Reconciler:
 
     async def _order_again(self, left: Left) -> None:
         """Have a relay tell Airflow of an execution whose order was lost."""
-        async with self._tools.database.transaction() as session:
+        async with self._tools.database.transaction(left.organization_id) as session:
             executions = ExecutionRepository(session, left.organization_id)
             row = await executions.lock(left.execution_id)
             again = await ReconciliationRepository(session, left.organization_id).look_again(left.execution_id)

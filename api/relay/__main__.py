@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import sys
 
+from prometheus_client import start_http_server
+
 from api.database import Database
+from api.gateway.logs import configure
+from api.metrics.registry import REGISTRY
 from api.notifications import Listener
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.settings import Settings, SettingsError, load_settings
+from api.starting import check_database
 
 
 async def serve(settings: Settings) -> None:
@@ -34,13 +38,16 @@ async def serve(settings: Settings) -> None:
 
 def main() -> int:
     """Run a relay; return the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load_settings()
+        asyncio.run(check_database(settings))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
+    configure(settings.log_format)
+    if settings.relay_metrics_port is not None:
+        # Nobody but this machine: what asks has no token here.
+        start_http_server(settings.relay_metrics_port, "127.0.0.1", REGISTRY)
     asyncio.run(serve(settings))
     return 0
 

@@ -24,6 +24,7 @@ from api.relay.repository import Entry, Limits, OutboxRepository, take_entries
 from api.relay.restarting import Restarting, RunNotOverError
 from api.settings import Settings
 from api.workflows.plans import PlanCache
+from compiler.pins import pinned_number
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Relay:
         return self._settings.relay_in_flight - len(self._at_work)
 
     async def _take(self, room: int) -> list[Entry]:
-        async with self._database.transaction() as session:
+        async with self._database.system() as session:
             return await take_entries(
                 session,
                 room,
@@ -136,7 +137,7 @@ class Relay:
         if trouble is not None and trouble.outage is not None:
             self._look_again_in(trouble.outage.seconds_left)
         if trouble is None:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(entry.organization_id) as session:
                 await OutboxRepository(session, entry.organization_id).done(entry.id)
         elif self._is_hopeless(entry, trouble):
             await self._give_up(entry, trouble.message)
@@ -161,12 +162,19 @@ class Relay:
         if is_started:
             self._missing.pop(entry.agent_id, None)
             return None
+        return await self._not_loaded(entry)
+
+    async def _not_loaded(self, entry: Entry) -> _Trouble:
+        """Return the trouble of an entry whose DAG Airflow has not loaded, and have it loaded."""
         self._loaded.pop(entry.dag_id, None)
-        outage = self._missing.setdefault(entry.agent_id, Outage(LONGEST_DELAY_SECONDS))
-        outage.begin_or_go_on(entry.tried_seconds)
         if entry.attempts % ATTEMPTS_BEFORE_PUSH == 0:
             await self._airflow.push(entry.dag_id)
         message = f"Airflow has not loaded the newest version of {entry.dag_id}"
+        if pinned_number(entry.dag_id) is not None:
+            # The workflow's own DAG may well be there: nobody else is held back.
+            return _Trouble(message, self._settings.relay_missing_dag_seconds)
+        outage = self._missing.setdefault(entry.agent_id, Outage(LONGEST_DELAY_SECONDS))
+        outage.begin_or_go_on(entry.tried_seconds)
         return _Trouble(message, self._settings.relay_missing_dag_seconds, outage=outage)
 
     def _failed(self, entry: Entry, error: AirflowAwayError | AirflowRefusedError) -> _Trouble:
@@ -187,7 +195,7 @@ class Relay:
 
         The runners end the execution themselves. If they do not come back, it is ended here.
         """
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             executions = ExecutionRepository(session, entry.organization_id)
             row = await executions.lock(entry.execution_id)
             if row is None or row.cancel_requested_at is None:
@@ -211,9 +219,11 @@ class Relay:
         return Acceptance(session, organization_id, self._settings, self._plans).ending()
 
     async def _is_loaded(self, entry: Entry) -> bool:
-        """Tell whether Airflow's DAG is the newest version: a run never starts on an older graph than that."""
-        async with self._database.transaction() as session:
-            number, digest = await OutboxRepository(session, entry.organization_id).newest_version(entry.agent_id)
+        """Tell whether Airflow's DAG is the newest version, or the one it is pinned to: a run never starts on an older
+        graph than that."""
+        async with self._database.transaction(entry.organization_id) as session:
+            outbox = OutboxRepository(session, entry.organization_id)
+            number, digest = await outbox.newest_version(entry.agent_id, pinned_number(entry.dag_id))
         if self._loaded.get(entry.dag_id) == number:
             return True
         tags = await self._airflow.dag_tags(entry.dag_id)
@@ -233,7 +243,7 @@ class Relay:
         delay = backoff(entry.attempts, LONGEST_DELAY_SECONDS)
         left = trouble.outage.seconds_left if trouble.outage else 0.0
         delay = delay + left if trouble.probed_by_others else max(delay, left)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             outbox = OutboxRepository(session, entry.organization_id)
             await outbox.postpone(entry.id, entry.attempts, delay, error=trouble.message, refused=trouble.refused)
         self._look_again_in(delay)
@@ -245,7 +255,7 @@ class Relay:
     async def _give_up(self, entry: Entry, message: str) -> None:
         """Bury the entry and fail its execution, so that nothing stays pending for ever."""
         log.error("relay: execution %s: giving up to %s its run: %s", entry.execution_id, entry.kind, message)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             # The execution's row first, as everywhere: who locks in another order may wait for ever.
             row = await ExecutionRepository(session, entry.organization_id).lock(entry.execution_id)
             buried = await OutboxRepository(session, entry.organization_id).bury(entry.id, entry.attempts, message)

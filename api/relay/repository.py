@@ -47,6 +47,9 @@ class Limits:
     of_all: int | None = None
 
 
+_FAR_AHEAD_SECONDS = 400
+"""No entry is put off for longer (Airflow may ask for five minutes); one that seems to be is from before the database's
+clock was set back."""
 _TAKING = 4_210_077_002  # any number, the same in every relay
 
 # The statement looks at few rows however many wait: at the first entries of each lane that has any (a lane is a
@@ -79,15 +82,21 @@ _NEXT = text(
             SELECT organization_id, id, execution_id, kind, created_at FROM outbox
             WHERE (organization_id, agent_id, called, concurrency_key)
                     = (lanes.organization_id, lanes.agent_id, lanes.called, lanes.concurrency_key)
-                AND NOT dead AND kind <> 'stop' AND attempts = 0 AND available_at <= clock_timestamp()
+                AND NOT dead AND kind <> 'stop' AND attempts = 0
             ORDER BY id LIMIT :count
         ) entry
         WHERE takes_starts
         UNION ALL
         SELECT organization_id, id, execution_id, kind, created_at, resumed_at
-        FROM outbox JOIN open_workflows USING (organization_id, agent_id)
-        WHERE NOT dead AND (kind = 'stop' OR attempts > 0) AND available_at <= clock_timestamp()
-            AND (takes_starts OR kind = 'stop')
+        FROM (
+            SELECT * FROM outbox
+            WHERE NOT dead AND (kind = 'stop' OR attempts > 0) AND available_at <= clock_timestamp()
+            UNION ALL
+            SELECT * FROM outbox
+            WHERE NOT dead AND (kind = 'stop' OR attempts > 0)
+                AND available_at > clock_timestamp() + make_interval(secs => :far_ahead)
+        ) come_back JOIN open_workflows USING (organization_id, agent_id)
+        WHERE takes_starts OR kind = 'stop'
     ),
     -- Who has its place already, and who has no limit, needs none. A parent that waits keeps its place: what it waits
     -- for is never held back by the limits of organisations and of all, or they would wait for each other for ever.
@@ -196,6 +205,7 @@ async def take_entries(
         {
             "count": count,
             "hold_seconds": hold_seconds,
+            "far_ahead": hold_seconds + _FAR_AHEAD_SECONDS,
             "after": after or UUID(int=0),
             "missing": list(missing),
             "only_stops": only_stops,
@@ -278,12 +288,17 @@ class OutboxRepository:
         )
         return await self._session.scalar(query) is not None
 
-    async def newest_version(self, agent_id: UUID) -> tuple[int, str]:
-        """Return number and plan digest of a workflow's newest version."""
+    async def newest_version(self, agent_id: UUID, number: int | None = None) -> tuple[int, str]:
+        """Return number and plan digest of a workflow's newest version, or of the one of this number."""
+        pinned = [] if number is None else [WorkflowVersion.number == number]
         row = (
             await self._session.execute(
                 select(WorkflowVersion.number, WorkflowVersion.plan_digest)
-                .where(WorkflowVersion.organization_id == self._organization_id, WorkflowVersion.agent_id == agent_id)
+                .where(
+                    WorkflowVersion.organization_id == self._organization_id,
+                    WorkflowVersion.agent_id == agent_id,
+                    *pinned,
+                )
                 .order_by(WorkflowVersion.number.desc())
                 .limit(1)
             )

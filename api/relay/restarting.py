@@ -54,7 +54,7 @@ class Restarting:
 
     async def _run_to_clear(self, entry: Entry) -> str | None:
         """Return the id of the run in Airflow; None where there is nothing to do any more."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             row = await ExecutionRepository(session, entry.organization_id).get(entry.execution_id)
             if row is None or not row.awaits_restart:
                 return None  # it runs already, or was cancelled
@@ -65,7 +65,7 @@ class Restarting:
 
     async def _make_way(self, entry: Entry) -> bool:
         """Prepare the execution for a new run; False where there can be none, and the execution has failed by that."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(entry.organization_id) as session:
             row = await ExecutionRepository(session, entry.organization_id).lock(entry.execution_id)
             if row is None or not row.awaits_restart:
                 return False

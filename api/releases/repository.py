@@ -8,13 +8,55 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.models import Artifact, Release, ReleaseArtifact, WorkflowExecution, WorkflowVersion
 
 _PUBLISH_LOCK = 4_210_077_002
+
+_PINNED_EXECUTION = exists().where(
+    WorkflowExecution.organization_id == ReleaseArtifact.organization_id,
+    WorkflowExecution.pinned_dag_id == func.regexp_replace(ReleaseArtifact.name, r"\.(py|plan\.json)$", ""),
+)
+
+# The calls of a version can be made for as long as it is current or has an execution, which may run again; so can those
+# of the versions that it pins.
+_UNPINNED = text(
+    r"""
+    WITH RECURSIVE needed AS (
+        SELECT pin.organization_id, pin.pinned_version_id FROM version_pins pin
+        JOIN workflow_versions caller
+            ON (caller.organization_id, caller.id) = (pin.organization_id, pin.version_id)
+        WHERE NOT EXISTS (
+            SELECT FROM workflow_versions newer
+            WHERE (newer.organization_id, newer.agent_id) = (caller.organization_id, caller.agent_id)
+                AND newer.number > caller.number
+        ) OR EXISTS (
+            SELECT FROM workflow_executions e
+            WHERE (e.organization_id, e.agent_id, e.version_id) = (caller.organization_id, caller.agent_id, caller.id)
+        )
+        UNION
+        SELECT pin.organization_id, pin.pinned_version_id FROM needed
+        JOIN version_pins pin
+            ON (pin.organization_id, pin.version_id) = (needed.organization_id, needed.pinned_version_id)
+    ),
+    pinned AS (
+        SELECT organization_id, name, regexp_replace(name, '\.(py|plan\.json)$', '') AS dag_id
+        FROM release_artifacts WHERE valid_to IS NULL AND name ~ '-v[0-9]+\.(py|plan\.json)$'
+    )
+    SELECT organization_id, name FROM pinned
+    WHERE NOT EXISTS (
+        SELECT FROM needed
+        JOIN workflow_versions v ON (v.organization_id, v.id) = (needed.organization_id, needed.pinned_version_id)
+        WHERE (v.organization_id, v.dag_id || '-v' || v.number) = (pinned.organization_id, pinned.dag_id)
+    ) AND NOT EXISTS (
+        SELECT FROM workflow_executions e
+        WHERE (e.organization_id, e.pinned_dag_id) = (pinned.organization_id, pinned.dag_id)
+    )
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +182,24 @@ class ReleaseRepository:
         query = select(func.max(Release.number)).where(Release.created_at < func.now() - age)
         return await self._session.scalar(query) or 0
 
+    async def unpinned(self) -> list[tuple[UUID, str]]:
+        """Return the files in the newest release, by organisation and name, that are of a version's own DAG which no
+        call can need any more and no execution is of.
+        """
+        return [(row.organization_id, row.name) for row in await self._session.execute(_UNPINNED)]
+
+    async def end(self, number: int, files: Sequence[tuple[UUID, str]]) -> None:
+        """Leave files out of a release and those after it."""
+        await self._session.execute(
+            update(ReleaseArtifact)
+            .where(
+                tuple_(ReleaseArtifact.organization_id, ReleaseArtifact.name).in_(files),
+                ReleaseArtifact.valid_to.is_(None),
+            )
+            .values(valid_to=number)
+            .execution_options(synchronize_session=False)
+        )
+
     async def collect_files(self, settled: int) -> int:
         """Remove files from releases where they were replaced by ``settled`` and no execution has their version.
 
@@ -156,7 +216,11 @@ class ReleaseRepository:
         file = tuple_(ReleaseArtifact.organization_id, ReleaseArtifact.sha256)
         removed = await self._session.scalars(
             delete(ReleaseArtifact)
-            .where(ReleaseArtifact.valid_to <= settled, *(file.not_in(query.where(execution)) for query in used))
+            .where(
+                ReleaseArtifact.valid_to <= settled,
+                *(file.not_in(query.where(execution)) for query in used),
+                ~_PINNED_EXECUTION,
+            )
             .returning(ReleaseArtifact.name)
         )
         return len(removed.all())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 
 class ReleaseEntry(BaseModel):
@@ -30,6 +30,8 @@ class ReleaseManifest(BaseModel):
 
 class ArtifactRequest(BaseModel):
     """Which files are asked for."""
+
+    model_config = ConfigDict(extra="forbid")
 
     sha256: Annotated[
         list[Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]], Field(min_length=1, max_length=500)

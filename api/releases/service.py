@@ -90,17 +90,28 @@ class ReleaseService:
 async def collect_releases(session: AsyncSession, keep: timedelta = KEEP) -> Collected:
     """Remove the files of versions that were replaced and that no execution has, and then their bytes.
 
-    An execution can be retried or cleared for as long as its row is there: what keeps files is retention alone.
+    An execution can be retried or cleared for as long as its row is there: what keeps files is retention alone. The DAG
+    of a pinned version leaves the newest release once no call can need it, and no execution is of it.
     Publishing waits meanwhile.
 
     :param keep: For how long a replaced file stays in any case.
     """
     releases = ReleaseRepository(session)
     await releases.lock()
+    await _unpin(releases)
     settled = await releases.settled(keep)
     files = await releases.collect_files(settled)
     artifacts = await releases.collect_artifacts()
     return Collected(await releases.collect_releases(settled), files, artifacts)
+
+
+async def _unpin(releases: ReleaseRepository) -> None:
+    """Make a release without the DAGs of versions that nobody pins any more, if there are any."""
+    files = await releases.unpinned()
+    if files:
+        number = await releases.latest() + 1
+        await releases.add(number)
+        await releases.end(number, files)
 
 
 def _number(text: str) -> int | None:

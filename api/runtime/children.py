@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.executions.acceptance import Acceptance
 from api.executions.repository import ENDED, ExecutionRepository, Origin
 from api.models import WorkflowExecution
+from api.pins.service import PinService
 from api.problems import Problem, not_found
 from api.runtime.repository import FoundExecution, find_execution
 from api.settings import Settings
 from api.workflows.plans import PlanCache
-from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
+from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_version, unknown_workflow
 from operators.execution.records import ChildRequest, ChildState, StepError
 
 
@@ -23,6 +24,7 @@ class ChildService:
     def __init__(self, session: AsyncSession, parent: FoundExecution, settings: Settings, plans: PlanCache) -> None:
         self._parent = parent.row
         self._executions = ExecutionRepository(session, parent.row.organization_id)
+        self._pins = PinService(session, parent.row.organization_id)
         self._acceptance = Acceptance(session, parent.row.organization_id, settings, plans)
 
     @classmethod
@@ -54,11 +56,18 @@ class ChildService:
         callers = await self._executions.callers(self._parent.id)
         if (refused := call_refusal(callers, request.workflow_id)) is not None:
             return ChildState(refused=refused)
+        pinned = None
+        if request.version is not None:
+            pinned = await self._pins.find(self._parent.version_id, request.workflow_id, request.version)
+            if pinned is None:
+                found = "none was published when the calling workflow was"
+                return ChildState(refused=unknown_version(request.workflow_id, request.version, found))
         parent = None if request.detached else self._parent.id
-        origin = Origin(depth=self._parent.depth + 1, parent=parent, caller=key)
+        environment = self._parent.environment
+        origin = Origin(depth=self._parent.depth + 1, parent=parent, caller=key, environment=environment)
         try:
             accepted = await self._acceptance.accept(
-                request.workflow_id, input=request.input, trigger=CALL_TRIGGER, origin=origin
+                request.workflow_id, input=request.input, trigger=CALL_TRIGGER, origin=origin, pinned=pinned
             )
         except Problem as problem:
             return ChildState(refused=_refusal(problem, request.workflow_id))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from api.adoption.service import adopt
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import DatabaseDep, Transaction
+from api.database import DatabaseDep
 from api.edge import RuntimeRoute
 from api.executions.service import parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
@@ -21,6 +21,7 @@ from api.runtime.credentials import model_credential
 from api.runtime.events import emit_event
 from api.runtime.service import RuntimeService
 from api.runtime.watching import find_news
+from api.tenancy import SystemTransaction
 from api.workflows.plans import PlansDep
 from operators.execution.records import (
     AnswerReceipt,
@@ -41,6 +42,7 @@ from operators.execution.records import (
     PodSettings,
     Settling,
 )
+from operators.execution.store import MOST_AWAITED
 
 router = APIRouter(
     prefix="/runtime/v1/executions/{execution_id}",
@@ -50,7 +52,9 @@ router = APIRouter(
 )
 
 
-async def _open(execution_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep) -> RuntimeService:
+async def _open(
+    execution_id: str, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
+) -> RuntimeService:
     return await RuntimeService.open(session, parse_execution_id(execution_id), settings, plans)
 
 
@@ -62,13 +66,13 @@ async def lease_unit(
     execution_id: str, body: LeaseRequest, database: DatabaseDep, settings: SettingsDep, plans: PlansDep
 ) -> LeaseGrant:
     """Take or renew the lease of a unit. A run that was started in Airflow is adopted first, by its run id."""
-    async with database.transaction() as session:
+    async with database.system() as session:
         service = await RuntimeService.find(session, execution_id, settings, plans)
         if service is not None:
             return await service.lease(body)
         adopted = await adopt(session, execution_id, body, settings, plans)
     # Of its own, so that a refused lease leaves the adoption as it is.
-    async with database.transaction() as session:
+    async with database.system() as session:
         return await (await RuntimeService.open(session, adopted, settings, plans)).lease(body)
 
 
@@ -102,19 +106,21 @@ async def watch_execution(
     settings: SettingsDep,
     database: DatabaseDep,
     listener: ListenerDep,
-    awaited: UUID | None = None,
+    awaited: Annotated[list[UUID], Query(max_length=MOST_AWAITED)] = [],  # noqa: B006  FastAPI copies it
     wait: str = "20s",
 ) -> News:
-    """Answer when the execution ends or fails, or what a step of it waits for is there; else after ``wait``."""
+    """Answer when the execution ends or fails, or one thing that a step of it waits for is there; else after
+    ``wait``."""
     identifier = parse_execution_id(execution_id)
 
     async def look() -> News:
-        async with database.transaction() as session:
+        async with database.system() as session:
             return await find_news(session, settings, identifier, awaited)
 
-    ids = [identifier] if awaited is None else [identifier, awaited]
     seconds = parse_wait(wait, settings.max_wait_seconds)
-    return await wait_for(listener, ids, look, seconds=seconds, enough=lambda news: news.halted or news.done)
+    return await wait_for(
+        listener, [identifier, *awaited], look, seconds=seconds, enough=lambda news: news.halted or news.done
+    )
 
 
 @router.put("/approvals/{step_id}")
@@ -131,7 +137,7 @@ async def answer_approval(step_id: str, body: ApprovalAnswer, service: Service) 
 
 @router.post("/children")
 async def start_child(
-    execution_id: str, body: ChildRequest, session: Transaction, settings: SettingsDep, plans: PlansDep
+    execution_id: str, body: ChildRequest, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> ChildState:
     """Start an execution of another workflow for a step; the same key again shows how it stands."""
     service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
@@ -140,7 +146,7 @@ async def start_child(
 
 @router.delete("/children/{child_id}", status_code=204)
 async def cancel_child(
-    execution_id: str, child_id: str, session: Transaction, settings: SettingsDep, plans: PlansDep
+    execution_id: str, child_id: str, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> None:
     """Cancel a child of the execution; whatever is none stays as it is."""
     service = await ChildService.open(session, parse_execution_id(execution_id), settings, plans)
@@ -149,7 +155,7 @@ async def cancel_child(
 
 @router.post("/events")
 async def emit_step_event(
-    execution_id: str, body: Emission, session: Transaction, settings: SettingsDep, plans: PlansDep
+    execution_id: str, body: Emission, session: SystemTransaction, settings: SettingsDep, plans: PlansDep
 ) -> EmittedEvent:
     """Raise an event; the same step and epoch again raise nothing new."""
     return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)

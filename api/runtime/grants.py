@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from api.models import WorkflowExecution
 from api.settings import Settings
 from api.workflows.repository import PublishedVersion
@@ -15,6 +17,7 @@ def grant_of(
     settings: Settings,
     *,
     token: int = 0,
+    now: datetime | None = None,
 ) -> LeaseGrant:
     """Return the grant of an execution; token 0 is none that anybody holds."""
     return LeaseGrant(
@@ -24,6 +27,7 @@ def grant_of(
         epoch=row.epoch,
         life=row.life,
         since=row.reopened_at,
+        now=now,
         execution=ExecutionInfo(
             id=str(row.id),
             workflow_id=version.workflow_id,
@@ -33,6 +37,7 @@ def grant_of(
         input=row.input,
         trigger=row.trigger,
         vars=row.vars or {},
+        secret_vars=row.secret_vars or [],
         steps=steps,
         halted=row.halted,
         cancelled=row.cancel_requested_at is not None,

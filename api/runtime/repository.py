@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, select,
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.database import narrow
 from api.models import Agent, Base, ExecutionStep, Lease, Organization, WorkflowExecution
 from operators.execution.records import StepRecord
 
@@ -45,16 +46,15 @@ _EXTEND = (
 )
 _EXTEND_AND_SHOW = _EXTEND.values(running=bindparam("of_running", type_=Lease.running.type))
 _ACTIVE_UNITS = (
-    select(Lease.unit)
-    .where(*_OF_LEASES, Lease.unit != bindparam("of_unit"), Lease.owner.is_not(None), Lease.expires_at > _now())
-    .order_by(Lease.unit)
+    select(Lease.unit).where(*_OF_LEASES, Lease.unit != bindparam("of_unit"), Lease.is_live()).order_by(Lease.unit)
 )
 _STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
 _STEP_VALUES = [
     "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer", "timing",
 ]  # fmt: skip
-_INSERT_STEP = insert(Base.metadata.tables["execution_steps"])
-_TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in _STEP_VALUES}
+# When it was written, not when its transaction began: under the lock of the execution, in the order of the writes.
+_INSERT_STEP = insert(Base.metadata.tables["execution_steps"]).values(journaled_at=_now())
+_TAKE_OVER = {name: _INSERT_STEP.excluded[name] for name in (*_STEP_VALUES, "journaled_at")}
 _REPLACE_STEP = _INSERT_STEP.on_conflict_do_update(index_elements=_STEP_KEY, set_=_TAKE_OVER)
 _KEEP_STEP = _INSERT_STEP.on_conflict_do_update(
     index_elements=_STEP_KEY, set_=_TAKE_OVER, where=ExecutionStep.status == "running"
@@ -73,22 +73,31 @@ class FoundExecution:
 async def lock_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
     """Find an execution by its id alone and lock it: the runtime API serves the workers of every organisation.
 
-    All further SQL of the request is bound to the organisation that is found here.
+    The rest of the transaction sees the organisation that is found here.
     """
-    row = (await session.execute(_LOCK, {"execution_id": execution_id})).first()
-    return FoundExecution(*row) if row else None
+    return await _find(session, _LOCK, execution_id)
 
 
 async def find_execution(session: AsyncSession, execution_id: UUID) -> FoundExecution | None:
     """Find an execution by its id alone, as :func:`lock_execution` does, but leave its row to others."""
-    row = (await session.execute(_FIND, {"execution_id": execution_id})).first()
-    return FoundExecution(*row) if row else None
+    return await _find(session, _FIND, execution_id)
+
+
+async def _find(session: AsyncSession, query: Any, execution_id: UUID) -> FoundExecution | None:
+    row = (await session.execute(query, {"execution_id": execution_id})).first()
+    if row is None:
+        return None
+    await narrow(session, row[0].organization_id)
+    return FoundExecution(*row)
 
 
 async def find_organization(session: AsyncSession, execution_id: UUID) -> UUID | None:
-    """Return whose an execution is, found by its id alone; further SQL is bound to that organisation."""
+    """Return whose an execution is, found by its id alone; the rest of the transaction sees that organisation."""
     query = select(WorkflowExecution.organization_id).where(WorkflowExecution.id == execution_id)
-    return await session.scalar(query)
+    organization_id = await session.scalar(query)
+    if organization_id is not None:
+        await narrow(session, organization_id)
+    return organization_id
 
 
 class LeaseRepository:
@@ -117,7 +126,7 @@ class LeaseRepository:
         statement = statement.on_conflict_do_update(
             index_elements=["organization_id", "execution_id", "unit"],
             set_={"owner": owner, "token": Lease.token + 1, "expires_at": expires_at, "running": []},
-            where=Lease.owner.is_(None) | (Lease.owner == owner) | (Lease.expires_at <= _now()),
+            where=(Lease.owner == owner) | ~Lease.is_live(),
         )
         return (await self._session.execute(statement.returning(Lease.token))).scalar()
 
@@ -185,7 +194,7 @@ class JournalRepository:
         """Return the journal by step id: what counts now, of whatever epoch."""
         query = select(ExecutionStep).where(*self._mine(ExecutionStep.current == true()))
         query = query.order_by(ExecutionStep.epoch, ExecutionStep.journaled_at)
-        return {row.step_id: _record(row) for row in await self._session.scalars(query)}
+        return {row.step_id: record_of(row) for row in await self._session.scalars(query)}
 
     async def is_empty(self) -> bool:
         """Tell whether nothing is journaled."""
@@ -232,7 +241,8 @@ class JournalRepository:
         }
 
 
-def _record(row: ExecutionStep) -> StepRecord:
+def record_of(row: ExecutionStep) -> StepRecord:
+    """Return a row of the journal as runners know it."""
     return StepRecord.model_validate(
         {
             "id": row.step_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func
@@ -12,13 +13,15 @@ from api.adoption.service import AdoptionService
 from api.approvals.service import ApprovalService
 from api.executions.acceptance import Acceptance
 from api.executions.ending import Ending
+from api.executions.live.watching import notify_watchers
 from api.executions.reopening import Reopening
-from api.executions.repository import ENDED
-from api.organizations.repository import VariableRepository
+from api.executions.repository import ENDED, trigger_type
+from api.metrics.recording import record_steps
 from api.problems import Problem, not_found
 from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
+from api.variables.repository import VariableRepository
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from operators.execution.records import (
@@ -99,7 +102,8 @@ class RuntimeService:
             retry_after = await self._leases.seconds_left(request.unit)
             detail = f"Another runner holds the lease of unit {request.unit!r}."
             raise Problem(409, "lease_held", detail, retry_after=retry_after)
-        return grant_of(self._row, version, await self._journal.records(), self._settings, token=token)
+        records, now = await self._journal.records(), await self._now()
+        return grant_of(self._row, version, records, self._settings, token=token, now=now)
 
     def _ended(self) -> Problem:
         detail = f"The execution has ended: {self._row.status}."
@@ -132,32 +136,45 @@ class RuntimeService:
         if beginning is None or beginning.error is not None:
             raise self._ended()
         self._row.input, self._row.trigger = beginning.input, beginning.trigger
+        self._row.trigger_type = trigger_type(beginning.trigger)
 
     async def _pin(self, plan_digest: str) -> PublishedVersion:
         """Tie the execution to the version that its first lease shows; until a step is journaled it may change."""
         if self._row.plan_digest == plan_digest:
-            version = await self._workflows.by_id(self._row.version_id)
-            assert version is not None, "versions are never deleted"
-            return version
+            return await self._workflows.of_execution(self._row)
         if self._row.plan_digest is not None and not await self._journal.is_empty():
             raise Problem(409, "plan_mismatch", "The execution runs on another version of its workflow.")
-        version = await self._workflows.by_digest(self._row.agent_id, plan_digest)
+        version = await self._shown_by(plan_digest)
         if version is None:
             detail = f"No version of workflow {self._execution.workflow_id!r} has the plan {plan_digest[:12]!r}."
             raise Problem(409, "plan_mismatch", detail)
         loaded = await self._plans.load(self._session, self._row.organization_id, version.plan_digest)
         variables = VariableRepository(self._session, self._row.organization_id)
-        self._row.vars = await variables.values(loaded.plan.vars)
+        snapshot = await variables.snapshot(loaded.plan.vars, self._row.environment)
+        self._row.vars, self._row.secret_vars = snapshot.values, snapshot.secret
         self._row.plan_digest, self._row.version_id = version.plan_digest, version.version_id
         return version
+
+    async def _shown_by(self, plan_digest: str) -> PublishedVersion | None:
+        """Return the version of this plan; of an execution that is pinned to one, no other that is alike."""
+        if self._row.pinned_dag_id is None:
+            return await self._workflows.by_digest(self._row.agent_id, plan_digest)
+        pinned = await self._workflows.of_execution(self._row)
+        return pinned if pinned.plan_digest == plan_digest else None
 
     async def _begin(self) -> None:
         row = self._row
         row.status = "running"
-        row.started_at = await self._session.scalar(func.clock_timestamp())
+        row.started_at = await self._now()
+        await notify_watchers(self._session, row)
         if row.relayed_at is None:
             # Begun without a relay, it takes up its place all the same.
             row.relayed_at = row.started_at
+
+    async def _now(self) -> datetime:
+        now: datetime | None = await self._session.scalar(func.clock_timestamp())
+        assert now is not None
+        return now
 
     async def heartbeat(self, entry: Settling) -> ExecutionState:
         """Extend a lease.
@@ -179,7 +196,9 @@ class RuntimeService:
             raise _stale(entry.unit)
         kept = [record for record in entry.steps if record.status in DECIDED or record.started_at is not None]
         await self._journal.write(self._row.epoch, kept, replace=True)
+        record_steps(self._session, self._row.id, self._row.epoch, self._row.life, kept)
         await self._answer(kept)
+        await notify_watchers(self._session, self._row)
         if entry.halt and not self._row.halted:
             self._row.halted = True
             # Steps that wait hear of it.

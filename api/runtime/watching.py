@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,10 +15,10 @@ from api.settings import Settings
 from operators.execution.records import News
 
 
-async def find_news(session: AsyncSession, settings: Settings, execution_id: UUID, awaited: UUID | None) -> News:
+async def find_news(session: AsyncSession, settings: Settings, execution_id: UUID, awaited: Sequence[UUID]) -> News:
     """Return what there is to tell now.
 
-    :param awaited: An execution or an approval of the same organisation that is waited for.
+    :param awaited: Executions or approvals of the same organisation that are waited for; one of them is enough.
     :raises Problem: 404.
     """
     organization_id = await find_organization(session, execution_id)
@@ -26,10 +27,11 @@ async def find_news(session: AsyncSession, settings: Settings, execution_id: UUI
     executions = ExecutionRepository(session, organization_id)
     outcome = await executions.outcome(execution_id)
     halted = outcome is None or outcome.ended or outcome.halted
-    if awaited is None:
-        return News(halted=halted)
-    other = await executions.outcome(awaited)
-    if other is not None:
-        return News(halted=halted, done=other.ended)
+    has_ended = await executions.have_ended(awaited)
+    if any(has_ended.values()):
+        return News(halted=halted, done=True, now=await executions.now())
     approvals = ApprovalService(session, organization_id, settings)
-    return News(halted=halted, done=await approvals.is_decided(awaited))
+    for each in awaited:
+        if each not in has_ended and await approvals.is_decided(each):
+            return News(halted=halted, done=True, now=await executions.now())
+    return News(halted=halted, now=await executions.now())

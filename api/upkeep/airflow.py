@@ -12,11 +12,12 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from api.problems import Problem
 from api.relay.airflow import AirflowAwayError, AirflowRefusedError
 from api.settings import Settings
+from api.upkeep.repository import trusted_now
 from api.upkeep.tools import Counts, Tools
 from operators.settings import FREQUENT_DAGS
 
@@ -39,15 +40,18 @@ _NOT_CLEANED = re.compile(r"tables were not cleaned due to errors: \[([^\]]*)\]"
 async def clean_airflow(tools: Tools, now: datetime | None = None) -> Counts:
     """Have Airflow forget its old runs. DAGs of which an old run has not ended are left alone as a whole.
 
+    :param now: Instead of the time of :func:`trusted_now`.
     :raises Problem: 409 without the database's address, 503 where Airflow could not do it.
     """
-    now = now or datetime.now(UTC)
     if tools.settings.airflow_database_url is None:
         detail = (
             "The control plane must have AGENT_FACTORY_AIRFLOW_DATABASE_URL set to clean Airflow's database; got "
             "nothing. Set it, or have Airflow clean it: databaseCleanup of its Helm chart."
         )
         raise Problem(409, "not_possible_here", detail)
+    if now is None:
+        async with tools.database.system() as session:
+            now = await trusted_now(session, "airflow-database")
     try:
         return await _clean_both(tools, now)
     except (AirflowAwayError, AirflowRefusedError) as error:

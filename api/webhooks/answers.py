@@ -15,9 +15,10 @@ from api.problems import Problem
 # Of the connection, of the message's length, or of our origin: a tenant may not set them.
 _RESERVED = frozenset(
     {
-        "connection", "content-encoding", "content-length", "content-security-policy", "date", "keep-alive", "location",
-        "proxy-authenticate", "server", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade",
-        "x-content-type-options", "x-request-id",
+        "alt-svc", "clear-site-data", "connection", "content-encoding", "content-length", "content-security-policy",
+        "date", "keep-alive", "location", "proxy-authenticate", "ratelimit", "ratelimit-policy", "server",
+        "service-worker-allowed", "set-cookie", "strict-transport-security", "te", "trailer", "transfer-encoding",
+        "upgrade", "x-content-type-options", "x-request-id",
     }
 )  # fmt: skip
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")

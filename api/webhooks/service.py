@@ -7,13 +7,14 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.database import narrow
 from api.organizations.repository import OrganizationRepository
 from api.problems import Problem, not_found
 from api.workflows.repository import Route, RouteRepository
 
 
 async def find_route(session: AsyncSession, organization: str, path: str, method: str) -> tuple[UUID, Route]:
-    """Return the organisation and the route of a webhook.
+    """Return the organisation and the route of a webhook; the session, of every organisation, sees that one then.
 
     :raises Problem: 404 for an unknown path, 405 for another method, 403 for a route whose authentication this
         version cannot check.
@@ -22,8 +23,11 @@ async def find_route(session: AsyncSession, organization: str, path: str, method
     if "\x00" in organization + path:
         raise unknown
     organization_id = await OrganizationRepository(session).find(organization)
-    routes = await RouteRepository(session, organization_id).at(path) if organization_id else []
-    if organization_id is None or not routes:
+    if organization_id is None:
+        raise unknown
+    await narrow(session, organization_id)
+    routes = await RouteRepository(session, organization_id).at(path)
+    if not routes:
         raise unknown
     for route in routes:
         if route.method == method:

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 
-from api.auth import CallerDep, SettingsDep
-from api.database import Transaction
+from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.namespaces.jobs import ensure_namespace
 from api.namespaces.settings import has_pods, refuse_images
+from api.tenancy import Transaction
+from api.workflows.preview import Validation, validate_source
 from api.workflows.schemas import Published
 from api.workflows.service import WorkflowService, compile_source
 
 router = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], route_class=EdgeRoute)
 
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+_EXAMPLE = {
+    "id": "greet",
+    "name": "Greeter",
+    "version": "1.0",
+    "trigger": {"type": "manual"},
+    "tasks": [{"id": "hello", "type": "transform", "config": {"set": {"text": "Hello {{ input.name }}"}}}],
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
+    }
+}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {200: {"model": Published, "description": "It is published already"}}
 
 
-@router.post("/{workflow_id}/publish", status_code=201, openapi_extra=_BODY)
+@router.post("/validate", openapi_extra=_BODY, dependencies=[permit("agent:read")])
+async def validate_workflow(request: Request, caller: CallerDep, settings: SettingsDep) -> Validation:
+    """Say whether a workflow could be published, and everything that is wrong with it. Nothing is kept."""
+    return await validate_source(await request.body(), caller.organization, settings.isolation)
+
+
+@router.post(
+    "/{workflow_id}/publish",
+    status_code=201,
+    responses=_UNCHANGED,
+    openapi_extra=_BODY,
+    dependencies=[permit("workflow:publish")],
+)
 async def publish_workflow(
     workflow_id: str,
     request: Request,

@@ -9,13 +9,15 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from api.actors import actor
 from api.auth import Caller
 from api.events.repository import SubscriptionRepository
-from api.problems import Problem
+from api.pins.service import PinService
+from api.problems import Problem, archived
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
 from api.settings import Settings
-from api.workflows.repository import NewVersion, PublishedVersion, RouteRepository, WorkflowRepository
+from api.workflows.repository import NewVersion, PublishedVersion, RouteRepository, StoredVersion, WorkflowRepository
 from api.workflows.schemas import Published
 from compiler import Compilation, compile_workflow
 from compiler.plan import Plan, Trigger
@@ -39,16 +41,24 @@ async def compile_source(
     :raises Problem: 422, with the diagnostics, or because the id is another than the URL's.
     """
     compilation = await asyncio.to_thread(compile_workflow, source, organization=organization, isolation=isolation)
-    plan = compilation.plan
-    if plan is None:
-        errors = [diagnostic for diagnostic in compilation.diagnostics if diagnostic.severity == "error"]
-        detail = f"The workflow has {len(errors)} error(s); the first: {errors[0].message}"
-        diagnostics = [diagnostic.as_json() for diagnostic in compilation.diagnostics]
-        raise Problem(422, "invalid_workflow", detail, diagnostics=diagnostics)
+    plan = plan_of(compilation)
     if plan.workflow_id != workflow_id:
         detail = f"The workflow's id must be the one in the URL, {workflow_id!r}; got {plan.workflow_id!r}."
         raise Problem(422, "workflow_id_mismatch", detail)
     return compilation, plan
+
+
+def plan_of(compilation: Compilation) -> Plan:
+    """Return the plan of a compilation.
+
+    :raises Problem: 422, with the diagnostics, where there is none.
+    """
+    if compilation.plan is None:
+        errors = [diagnostic for diagnostic in compilation.diagnostics if diagnostic.severity == "error"]
+        detail = f"The workflow has {len(errors)} error(s); the first: {errors[0].message}"
+        diagnostics = [diagnostic.as_json() for diagnostic in compilation.diagnostics]
+        raise Problem(422, "invalid_workflow", detail, diagnostics=diagnostics)
+    return compilation.plan
 
 
 class WorkflowService:
@@ -61,25 +71,77 @@ class WorkflowService:
         self._routes = RouteRepository(session, caller.organization_id)
         self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
+        self._pins = PinService(session, caller.organization_id)
         self._release_lock = ReleaseRepository(session)
         self._releases = ReleaseService(session)
 
-    async def publish(self, source: bytes, compilation: Compilation, plan: Plan) -> Publication:
+    async def publish(
+        self,
+        source: bytes,
+        compilation: Compilation,
+        plan: Plan,
+        *,
+        agent_id: UUID | None = None,
+        restored_from: int | None = None,
+    ) -> Publication:
         """Publish a compiled workflow; one that equals the current version changes nothing.
 
-        :raises Problem: 409, where another workflow has one of its webhook routes.
+        :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
+        :param restored_from: The number of the older version that the source is of.
+        :raises Problem: 409, where another workflow has one of its webhook routes, or where it is archived; 412, where
+            the agent has another id since, or is gone; 422, where a call pins a version that is not there.
         """
         await self._release_lock.lock()
+        if agent_id is not None and await self._workflows.agent_of(plan.workflow_id) != agent_id:
+            detail = "Somebody changed the id of the agent's workflow, or deleted the agent; read it again."
+            raise Problem(412, "precondition_failed", detail)
         current = await self._workflows.current(plan.workflow_id)
+        if current and current.archived:
+            raise archived(plan.workflow_id)
         if current and await self._is_same(current, compilation):
             release = str(await self._release_lock.latest())
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
+        return await self._publish(current, source, compilation, plan, restored_from)
+
+    async def reopen(self, newest: StoredVersion, source: bytes, compilation: Compilation, plan: Plan) -> Publication:
+        """Put a workflow that was archived back: its newest version, or a new one where today's compiler makes
+        something else of the same source.
+
+        :raises Problem: 409, as :meth:`publish`.
+        """
+        await self._release_lock.lock()
+        current = await self._workflows.current(plan.workflow_id)
+        assert current is not None, "only what is published is archived"
+        digests = _digests(compilation)
+        if (newest.plan_digest, newest.dag_digest) != (compilation.digest, digests[f"{plan.dag_id}.py"]):
+            return await self._publish(current, source, compilation, plan, None)
+        for content in compilation.files.values():
+            await self._artifacts.add(content)
+        return await self._go_live(current.agent_id, current.version_id, current.number, compilation, plan)
+
+    async def _publish(
+        self,
+        current: PublishedVersion | None,
+        source: bytes,
+        compilation: Compilation,
+        plan: Plan,
+        restored_from: int | None,
+    ) -> Publication:
         number = current.number + 1 if current else 1
-        agent_id = await self._workflows.ensure(plan.workflow_id, plan.name)
-        await self._store(agent_id, number, source, compilation, plan)
+        pinned = await self._pins.resolve(plan)
+        agent_id = await self._workflows.ensure(plan.workflow_id, plan.name, actor(self._caller))
+        version_id = await self._store(agent_id, number, source, compilation, plan, restored_from)
+        await self._pins.note(version_id, pinned)
+        return await self._go_live(agent_id, version_id, number, compilation, plan)
+
+    async def _go_live(
+        self, agent_id: UUID, version_id: UUID, number: int, compilation: Compilation, plan: Plan
+    ) -> Publication:
         await self._claim_routes(agent_id, plan)
         await self._subscriptions.replace(agent_id, _subscriptions(plan))
-        release = str(await self._releases.make(self._caller.organization_id, compilation.files))
+        # In the release before the caller's first run: what that calls is loaded by then.
+        files = await self._pins.files(version_id, self._caller.organization, self._settings.isolation)
+        release = str(await self._releases.make(self._caller.organization_id, {**files, **compilation.files}))
         return Publication(self._answer(compilation, plan, number, release), is_new=True)
 
     async def _is_same(self, current: PublishedVersion, compilation: Compilation) -> bool:
@@ -89,7 +151,15 @@ class WorkflowService:
         digests = _digests(compilation)
         return await self._artifacts.released(digests) == digests
 
-    async def _store(self, agent_id: UUID, number: int, source: bytes, compilation: Compilation, plan: Plan) -> None:
+    async def _store(
+        self,
+        agent_id: UUID,
+        number: int,
+        source: bytes,
+        compilation: Compilation,
+        plan: Plan,
+        restored_from: int | None,
+    ) -> UUID:
         digests = {name: await self._artifacts.add(content) for name, content in compilation.files.items()}
         version = NewVersion(
             label=plan.label,
@@ -97,8 +167,10 @@ class WorkflowService:
             plan_digest=compilation.digest,
             dag_digest=digests[f"{plan.dag_id}.py"],
             dag_id=plan.dag_id,
+            created_by=actor(self._caller),
+            restored_from=restored_from,
         )
-        await self._workflows.add_version(agent_id, number, version)
+        return await self._workflows.add_version(agent_id, number, version)
 
     async def _claim_routes(self, agent_id: UUID, plan: Plan) -> None:
         await self._routes.clear(agent_id)

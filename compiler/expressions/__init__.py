@@ -6,6 +6,7 @@ from compiler.expressions.budget import Budget
 from compiler.expressions.errors import EvaluationError, ExpressionError
 from compiler.expressions.evaluator import evaluate
 from compiler.expressions.kinds import Kind
+from compiler.expressions.lookup import Withheld
 from compiler.expressions.rendering import render, render_condition
 from compiler.expressions.template import Template, has_expression, parse
 from compiler.expressions.uses import Reference, Use
@@ -20,6 +21,7 @@ __all__ = [
     "Reference",
     "Template",
     "Use",
+    "Withheld",
     "evaluate",
     "has_expression",
     "parse",

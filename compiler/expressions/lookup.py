@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jinja2 import nodes
 
 from compiler.expressions.errors import EvaluationError, MissingError, failed
@@ -10,6 +12,19 @@ from compiler.expressions.values import MAX_INTEGER, MIN_INTEGER, Json, type_nam
 
 _KEYS_SHOWN = 10
 _LONGEST_KEY_SHOWN = 40
+
+
+class Withheld(dict[str, Json]):
+    """An object of which some keys are known and may not be read.
+
+    :param withheld: Those keys; they are not in the object.
+    :param kind: What they are, for the message.
+    """
+
+    def __init__(self, values: dict[str, Json], withheld: Iterable[str], kind: str) -> None:
+        super().__init__(values)
+        self.withheld = frozenset(withheld)
+        self.kind = kind
 
 
 def read(value: Json, key: Json, place: str | nodes.Expr) -> Json:
@@ -24,6 +39,9 @@ def read(value: Json, key: Json, place: str | nodes.Expr) -> Json:
             raise failed(f"`{_where(place)}`: keys that begin with '__' are forbidden")
         if isinstance(value, dict) and key in value:
             return value[key]
+        if isinstance(value, Withheld) and key in value.withheld:
+            # Not a missing key: `default` must not hide it.
+            raise failed(f"`{_where(place)}`: {_shown(key)} is {value.kind}, which expressions may not read")
         raise _missing_key(value, key, _where(place))
     if isinstance(key, int) and not isinstance(key, bool):
         if isinstance(value, list) and -len(value) <= key < len(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -32,12 +32,14 @@ class Single:
     :param parts: Where it stands in the config.
     :param is_condition: Its truth is what counts.
     :param kinds: The types its value may have, the intended one first; () for any.
+    :param rule_for: Says what its value must be where it is not; asked where the expression reads nothing.
     """
 
     parts: Parts
     value: Any
     is_condition: bool = False
     kinds: tuple[Kind, ...] = ()
+    rule_for: Callable[[Any], str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

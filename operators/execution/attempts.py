@@ -80,7 +80,8 @@ class StepRun:
         """
         now = self._clock.now()
         self.record.started_at = self.record.started_at or now
-        self._began = self._clock.monotonic() - (now - self.record.started_at).total_seconds()
+        # Never less than nothing: the clock by which it began may have been set back since.
+        self._began = self._clock.monotonic() - max(0.0, (now - self.record.started_at).total_seconds())
         try:
             result = await self._attempts(scope)
         except StepFailedError as error:

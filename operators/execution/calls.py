@@ -31,6 +31,15 @@ def call_refusal(callers: Sequence[str], workflow_id: str) -> StepError | None:
     return None
 
 
+def unknown_version(workflow_id: str, version: str | int, found: str) -> StepError:
+    """Return the error of a call that pins a version which is not there.
+
+    :param found: What is there instead.
+    """
+    message = f"`version` must be the number or the label of a version of {workflow_id!r}; got {version!r}; {found}"
+    return StepError(code="unknown_version", message=message)
+
+
 def unknown_workflow(workflow_id: str) -> StepError:
     """Return the error of a call to a workflow that is not there."""
     message = f"`workflow` must be the id of a published workflow of this organisation; got {workflow_id!r}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Sequence
+from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -43,12 +46,18 @@ from operators.settings import RuntimeSettings
 Answer = TypeVar("Answer", bound=Record)
 
 TIMEOUT = httpx.Timeout(30.0, connect=3.0)
-WATCH_SECONDS = 20
+WATCH_SECONDS = 20.0
 """How long one watch is held open; shorter than the time-out, and than what proxies allow."""
 QUICK_RETRIES = (0.05, 0.2)
 """Waits before the second and third try, in seconds. They bridge a dropped connection; a control plane that is away
 for longer is the runner's to wait for."""
 AWAY = frozenset({502, 503, 504})
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the certificates that clients of the control plane trust; reading them takes longer than a request."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class HttpStore:
@@ -68,6 +77,7 @@ class HttpStore:
             transport=transport,
             # Proxies of the environment are for the outside world; the control plane is ours.
             trust_env=False,
+            verify=tls_context(),
         )
         self._ids: dict[str, str] = {}
 
@@ -113,10 +123,10 @@ class HttpStore:
         """End an execution; see ``ExecutionStore``."""
         return await self._post(execution_id, "finish", entry, ExecutionState, unit=entry.unit)
 
-    async def watch(self, execution_id: str, awaited: str | None) -> News:
-        """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``WATCH_SECONDS``."""
-        path = f"{self._path(execution_id)}/watch?wait={WATCH_SECONDS}s"
-        path += f"&awaited={_segment(awaited)}" if awaited is not None else ""
+    async def watch(self, execution_id: str, awaited: Sequence[str], seconds: float = WATCH_SECONDS) -> News:
+        """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``seconds``."""
+        path = f"{self._path(execution_id)}/watch?wait={seconds:.3f}s"
+        path += "".join(f"&awaited={_segment(each)}" for each in awaited)
         return _read(await self._request("GET", path), News, execution_id=execution_id, unit="")
 
     async def ask_approval(self, execution_id: str, step_id: str, request: ApprovalRequest) -> ApprovalState:

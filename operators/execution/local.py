@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -17,10 +17,10 @@ from operators.execution.flow import Flow
 from operators.execution.inputs import input_error
 from operators.execution.memory import InMemoryStore, StoredExecution
 from operators.execution.records import ExecutionStatus, StepError, StepRecord
-from operators.execution.runner import OutcomeKind, run_unit, store_services
+from operators.execution.runner import Observer, OutcomeKind, run_unit, store_services
 from operators.execution.stubs import Stubs
 from operators.pods.pool import PodPool
-from operators.steps.base import Credentials, StepServices
+from operators.steps.base import Credentials, EventEmitter, StepServices
 
 MANUAL_TRIGGER: JsonValue = {"type": "manual", "method": None, "path": None, "headers": {}, "query": {}}
 
@@ -56,6 +56,9 @@ async def run_plan(
     execution_id: str = "local",
     find_workflow: FindWorkflow = find_none,
     pods: PodPool | None = None,
+    known: Mapping[str, StepRecord] | None = None,
+    observer: Observer | None = None,
+    emit: EventEmitter | None = None,
 ) -> LocalResult:
     """Run a plan to its end, and all that it starts.
 
@@ -64,6 +67,9 @@ async def run_plan(
     :param approver: Asks somebody for each approval without a stub; without it such a step fails.
     :param find_workflow: Finds the plans that ``workflow`` steps name.
     :param pods: Where the steps run whose plan describes a pod; the caller removes them.
+    :param known: Final records of steps that are not to be run.
+    :param observer: Called with the final record of each step of the plan, as it comes; not with those of children.
+    :param emit: Raises the events of the plan and its children; without it they are noted and nobody hears them.
     """
     clock = clock or Clock()
     problem = input_error(plan, input)
@@ -71,13 +77,64 @@ async def run_plan(
         steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
         return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
     async with asyncio.TaskGroup() as group:
-        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock, pods)
+        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock, pods, emit)
         execution = runs.store.accept(
             execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
         )
-        await runs.run(execution, runs.stubs)
+        execution.steps.update(known or {})
+        await runs.run(execution, runs.stubs, observer)
     steps = {step_id: execution.steps[step_id] for step_id, _ in with_bodies(plan.steps, execution.steps.keys())}
     return LocalResult(execution.status, execution.output, execution.error, steps)
+
+
+async def run_step(
+    plan: Plan,
+    step_id: str,
+    *,
+    outputs: Mapping[str, JsonValue],
+    input: JsonValue,
+    trigger: JsonValue = MANUAL_TRIGGER,
+    vars: dict[str, JsonValue] | None = None,
+    stubs: Stubs | None = None,
+    credentials: Credentials = environment_credential,
+    clock: Clock | None = None,
+    find_workflow: FindWorkflow = find_none,
+    emit: EventEmitter | None = None,
+) -> StepRecord:
+    """Run one step of a plan as if others had succeeded; return its final record.
+
+    The workflow's input is not checked: the step may need a part of it only.
+
+    :param outputs: What the others have yielded, by their ids. The names of steps without one are undefined.
+    """
+    steps = [step for step in plan.steps if step.id == step_id or step.id in outputs]
+    (unit,) = (unit for unit in plan.units if step_id in unit.steps)
+    part = plan.model_copy(
+        update={
+            "steps": tuple(step.model_copy(update={"edges": ()}) for step in steps),
+            "units": (Unit(id=unit.id, kind=unit.kind, steps=(step_id,)),),
+            "input_schema": None,
+            "has_output": False,
+        }
+    )
+    known = {
+        step.id: StepRecord(id=step.id, status="success", output=outputs[step.id])
+        for step in steps
+        if step.id != step_id
+    }
+    result = await run_plan(
+        part,
+        input=input,
+        trigger=trigger,
+        vars=vars,
+        stubs=stubs,
+        credentials=credentials,
+        clock=clock,
+        find_workflow=find_workflow,
+        known=known,
+        emit=emit,
+    )
+    return result.steps[step_id]
 
 
 class _Runs:
@@ -92,6 +149,7 @@ class _Runs:
         stubs: Stubs,
         clock: Clock,
         pods: PodPool | None,
+        emit: EventEmitter | None,
     ) -> None:
         self.store = InMemoryStore(credentials=credentials, now=clock.now, workflows=self)
         self.stubs = stubs
@@ -100,6 +158,7 @@ class _Runs:
         self._approver = approver
         self._clock = clock
         self._pods = pods
+        self._emit = emit
 
     def find(self, workflow_id: str) -> Plan | None:
         """Return another workflow's plan."""
@@ -109,13 +168,14 @@ class _Runs:
         """Run a child beside its parent."""
         self._group.create_task(self.run(child, self.stubs.of(child.plan.workflow_id)))
 
-    async def run(self, execution: StoredExecution, stubs: Stubs) -> None:
+    async def run(self, execution: StoredExecution, stubs: Stubs, observer: Observer | None = None) -> None:
         """Run an accepted execution to its end."""
         services = store_services(self.store, execution.info.id, self._clock)
         services.pods = self._pods
+        services.emit = self._emit or services.emit
         approvals = services.approvals = LocalApprovals(self.store, self._approver)
         try:
-            await _Units(execution.plan, self.store, services, execution, stubs, self._clock).run()
+            await _Units(execution.plan, self.store, services, execution, stubs, self._clock, observer).run()
         finally:
             await approvals.close()
             await services.close()
@@ -132,6 +192,7 @@ class _Units:
         execution: StoredExecution,
         stubs: Stubs,
         clock: Clock,
+        observer: Observer | None,
     ) -> None:
         self._plan = plan
         self._flow = Flow(plan)
@@ -141,6 +202,7 @@ class _Units:
         self._execution = execution
         self._stubs = stubs
         self._clock = clock
+        self._observer = observer
         self._ended: dict[str, asyncio.Future[OutcomeKind]] = {}
         self._changed = asyncio.Event()
 
@@ -181,11 +243,16 @@ class _Units:
             flow=self._flow,
             stubs=self._stubs,
             clock=self._clock,
-            observer=lambda record: self._change(),
+            observer=self._observe,
         )
         if outcome.kind == "ended":
             return "done" if outcome.status == "success" else "failed"
         return outcome.kind
+
+    def _observe(self, record: StepRecord) -> None:
+        if self._observer is not None:
+            self._observer(record)
+        self._change()
 
     def _end(self, unit: Unit, outcome: OutcomeKind) -> None:
         self._ended[unit.id].set_result(outcome)

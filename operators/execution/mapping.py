@@ -26,7 +26,7 @@ from operators.execution.flow import Progress, StepFlow, is_waiting
 from operators.execution.groups import root_cause
 from operators.execution.records import StepError, StepRecord
 from operators.execution.scope import PENDING, enter
-from operators.execution.store import StoreError
+from operators.execution.store import MOST_AWAITED, StoreError
 from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest
 from operators.steps.base import StepFailedError, StepResult, Wake
 from operators.steps.map import Items, item_result
@@ -34,7 +34,7 @@ from operators.steps.map import Items, item_result
 LASTING = ("success", "failed", "skipped")
 """What of an item's journal counts when its map runs again. What was cut off or cancelled then runs after all."""
 LOOK_AGAIN_SECONDS = 5.0
-"""How long a map that waits for several things at most sleeps: it is told of one of them only."""
+"""How long a map that waits for more than ``MOST_AWAITED`` things at most sleeps: it is told of so many only."""
 
 
 class Host:
@@ -171,11 +171,11 @@ class MapRun(StepRun):
         wakes = [wake for item in self._begun.values() for wake in item.wakes]
         if not wakes:
             return
-        awaited = sorted({wake.awaited for wake in wakes if wake.awaited is not None})
+        awaited = sorted({each for wake in wakes for each in wake.awaited})
         moments = [wake.until for wake in wakes]
-        if len(awaited) > 1 or any(wake.pod is not None for wake in wakes):
+        if len(awaited) > MOST_AWAITED or any(wake.pod is not None for wake in wakes):
             moments.append(after(self._clock.now(), LOOK_AGAIN_SECONDS))
-        raise ParkedError(Wake(until=earliest(*moments, self._deadline()), awaited=awaited[0] if awaited else None))
+        raise ParkedError(Wake(until=earliest(*moments, self._deadline()), awaited=tuple(awaited[:MOST_AWAITED])))
 
     def _known_errors(self, count: int) -> dict[int, StepError]:
         """Return the failures that an earlier run has journaled: they still stop a map that fails at the first."""

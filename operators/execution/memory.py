@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from compiler.plan import Plan
-from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_workflow
+from operators.execution.calls import CALL_TRIGGER, call_refusal, unknown_version, unknown_workflow
 from operators.execution.ending import CANCELLED
 from operators.execution.flow import Flow, is_decided
 from operators.execution.identity import event_id
@@ -269,13 +269,11 @@ class InMemoryStore:
             self._tell()
         return self._state(execution, entry.unit)
 
-    async def watch(self, execution_id: str, awaited: str | None) -> News:
+    async def watch(self, execution_id: str, awaited: Sequence[str]) -> News:
         """Return when there is news; see ``ExecutionStore``."""
         execution = self.execution(execution_id)
         while True:
-            news = News(
-                halted=execution.halted or execution.ended, done=awaited is not None and self._is_there(awaited)
-            )
+            news = News(halted=execution.halted or execution.ended, done=any(map(self._is_there, awaited)))
             if news.halted or news.done:
                 return news
             await self._news.wait()
@@ -353,6 +351,9 @@ class InMemoryStore:
             return StepError(code="invalid_workflow", message=str(error))
         if plan is None or self._workflows is None:
             return unknown_workflow(request.workflow_id)
+        if request.version is not None and str(request.version) != plan.label:
+            found = f"the one that was found has the label {plan.label!r}. Only publishing gives numbers"
+            return unknown_version(request.workflow_id, request.version, found)
         if (problem := input_error(plan, request.input)) is not None:
             return StepError(code="invalid_input", message=problem)
         trigger = dict(CALL_TRIGGER)

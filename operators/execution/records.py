@@ -105,11 +105,13 @@ class RunStart(Record):
     :param scheduled: Whether the clock is behind it: a schedule, or a backfill of one.
     :param due_at: The time it was made for; of a run nobody scheduled, when it was to start.
     :param input_id: The prepared input that its ``conf`` names.
+    :param dag_id: The DAG it is of.
     """
 
     scheduled: bool = False
     due_at: datetime
     input_id: Annotated[str, Field(max_length=100)] | None = None
+    dag_id: Annotated[str, Field(max_length=250)] | None = None
 
 
 class LeaseRequest(Record):
@@ -136,8 +138,10 @@ class LeaseGrant(Record):
 
     ``token`` fences: a write with an older one is refused. ``halted`` means that the execution failed elsewhere or is
     being cancelled: start nothing, decide what is left, settle. ``cancelled`` means that it is being cancelled: running
-    steps are cut off too. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
+    steps are cut off too. ``secret_vars`` names variables that expressions may not read; their values are not
+    here. ``steps`` is the journal by step id. ``life`` counts how often the execution was reopened;
     ``since`` is when it was last, and the workflow's time-out counts from there; None stands for its acceptance.
+    ``now`` is the store's time, by which the runner judges and writes down times; None stands for the runner's own.
     """
 
     token: int
@@ -146,10 +150,12 @@ class LeaseGrant(Record):
     epoch: int
     life: int = 0
     since: datetime | None = None
+    now: datetime | None = None
     execution: ExecutionInfo
     input: JsonValue = None
     trigger: JsonValue = None
     vars: dict[str, JsonValue] = Field(default_factory=dict)
+    secret_vars: list[str] = Field(default_factory=list)
     steps: dict[str, StepRecord] = Field(default_factory=dict)
     halted: bool = False
     cancelled: bool = False
@@ -184,10 +190,11 @@ class Journaling(Record):
 
 class News(Record):
     """What a waiting step hears: the execution ended or failed elsewhere (``halted``), or what it waits for is there
-    (``done``). Neither: nothing happened for a while; ask again."""
+    (``done``). Neither: nothing happened for a while; ask again. ``now`` is the store's time."""
 
     halted: bool = False
     done: bool = False
+    now: datetime | None = None
 
 
 class Settling(Record):
@@ -254,11 +261,13 @@ class AnswerReceipt(Record):
 class ChildRequest(Record):
     """Asks for an execution of another workflow, once for each ``key``: asked again, the same one is answered.
 
-    ``detached``: nobody waits for it, so it also outlives its parent.
+    ``version`` pins one by its number or its label; None stands for the newest. ``detached``: nobody waits for it, so
+    it also outlives its parent.
     """
 
     key: str
     workflow_id: str
+    version: str | int | None = None
     input: JsonValue = None
     detached: bool = False
 

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, Step, Unit
 from operators.execution.attempts import StepRun
-from operators.execution.clock import Clock
+from operators.execution.clock import Clock, SetClock
 from operators.execution.ending import ending
 from operators.execution.flow import Flow, Progress, is_decided, is_waiting
 from operators.execution.groups import root_cause
@@ -168,6 +168,8 @@ async def run_unit(
         grant = await _lease(store, execution_id, request, clock)
     except ExecutionEndedError as ended:
         return UnitOutcome("ended", ended.status)
+    if grant.now is not None:
+        clock = SetClock(clock, grant.now)
     run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer, parks=parks)
     try:
         await run.execute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+from compiler.expressions import Withheld
 from compiler.plan import Plan
 from operators.execution.bodies import is_of_body
 from operators.execution.records import LeaseGrant, StepRecord
@@ -19,7 +20,7 @@ def scope_of(plan: Plan, grant: LeaseGrant) -> dict[str, Any]:
         "input": grant.input,
         "trigger": grant.trigger,
         "execution": grant.execution.model_dump(),
-        "vars": grant.vars,
+        "vars": Withheld(grant.vars, grant.secret_vars, "a secret variable") if grant.secret_vars else grant.vars,
     }
     scope.update((step.id, PENDING) for step in plan.steps)
     for record in grant.steps.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from operators.execution.records import (
@@ -24,6 +25,9 @@ from operators.execution.records import (
     PodSettings,
     Settling,
 )
+
+MOST_AWAITED = 100
+"""So many ids one watch takes: they are part of its address."""
 
 
 class StoreError(Exception):
@@ -98,10 +102,11 @@ class ExecutionStore(Protocol):
         """
         ...
 
-    async def watch(self, execution_id: str, awaited: str | None) -> News:
+    async def watch(self, execution_id: str, awaited: Sequence[str]) -> News:
         """Return when there is news for a waiting step of the execution, or after a while without.
 
-        :param awaited: Id of what is waited for besides the execution's end: another execution, or an approval.
+        :param awaited: Ids of what is waited for besides the execution's end: other executions, or approvals. One of
+            them is enough. At most ``MOST_AWAITED``.
         """
         ...
 

@@ -31,6 +31,10 @@ class Stubs:
         mine = {name: value for name, value in self._values.items() if name.startswith(prefix)}
         return Stubs({name.removeprefix(prefix): value for name, value in mine.items()})
 
+    def without(self, step_id: str) -> Stubs:
+        """Return the other stubs."""
+        return Stubs({name: value for name, value in self._values.items() if name != step_id})
+
     def __contains__(self, step_id: str) -> bool:
         return step_id in self._values or task_id(step_id) in self._values
 

@@ -67,7 +67,7 @@ class Approval:
         if state.decision is None:
             # Counted from what the store says is left: its clock decides, and this one may go ahead.
             until = None if state.seconds_left is None else now + timedelta(seconds=state.seconds_left)
-            return Wake(until=until, awaited=state.id, link=state.url)
+            return Wake(until=until, awaited=(state.id,), link=state.url)
         if state.decision == "fail":
             raise StepFailedError(
                 "approval_timeout", f"nobody decided within {request.timeout_seconds or 0:g} s", retryable=False

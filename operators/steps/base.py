@@ -186,17 +186,17 @@ class PodWatch:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """What a waiting step waits for: a moment, something the control plane will know of, or whichever comes first.
+    """What a waiting step waits for: a moment, things the control plane will know of, or whichever comes first.
 
     :param until: When to look again at the latest; None: only when there is news.
-    :param awaited: Id of the thing that is waited for, e.g. a child execution; see ``ExecutionStore.watch``.
+    :param awaited: Ids of what is waited for, e.g. child executions; see ``ExecutionStore.watch``. One is enough.
     :param link: Where a person finds what is waited for.
     :param since: When the attempt began, if that is not when the step did; its time-out counts from there.
     :param pod: A pod that it is in.
     """
 
     until: datetime | None = None
-    awaited: str | None = None
+    awaited: tuple[str, ...] = ()
     link: str | None = None
     since: datetime | None = None
     pod: PodWatch | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from compiler.expressions import render, text_of
 from compiler.plan import Step
+from compiler.steps.wait import MOMENT_RULE, read_moment
 from operators.steps.base import Scope, StepResult, StepServices, Waiting, Wake, config_error
 
 MAX_SECONDS = 366 * 86_400
@@ -53,14 +54,7 @@ def _seconds(value: Any) -> float:
 
 
 def _moment(value: Any) -> datetime:
-    """Read an ISO 8601 moment; without an offset it is UTC."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
+    moment = read_moment(value)
     if moment is None:
-        raise config_error(
-            f"`until` must be a moment in ISO 8601 such as '2027-01-31T09:00:00Z'; got {text_of(value)[:100]}"
-        )
-    # Not converted to UTC, which fails at the ends of the calendar; comparing needs no conversion.
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        raise config_error(f"`until` {MOMENT_RULE}; got {text_of(value)[:100]}")
+    return moment

@@ -16,9 +16,10 @@ from operators.steps.base import Scope, StepFailedError, StepResult, StepService
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A rendered ``workflow``: which one, with what, and whether its end is waited for."""
+    """A rendered ``workflow``: which one, in which version, with what, and whether its end is waited for."""
 
     workflow_id: str
+    version: str | int | None
     input: JsonValue
     wait: bool
 
@@ -32,13 +33,13 @@ class WorkflowStep:
     def render(self, step: Step, scope: Scope) -> Call:
         """Evaluate the input."""
         config: dict[str, Any] = step.config
-        return Call(config["workflow"], render(config["input"], scope), config.get("wait", True))
+        return Call(config["workflow"], config.get("version"), render(config["input"], scope), config.get("wait", True))
 
     async def poll(self, request: Call, services: StepServices, waiting: Waiting, now: datetime) -> StepResult | Wake:
         """Start the child if need be, and look how it stands.
 
-        :raises StepFailedError: ``child_failed``: another attempt may help. ``unknown_workflow``, ``invalid_input``,
-            ``depth_exceeded``: it cannot be called like this.
+        :raises StepFailedError: ``child_failed``: another attempt may help. ``unknown_workflow``, ``unknown_version``,
+            ``invalid_input``, ``depth_exceeded``: it cannot be called like this.
         """
         child = await self._child(request, services, waiting)
         if child.refused is not None:
@@ -49,7 +50,7 @@ class WorkflowStep:
             return StepResult(child.output)
         if child.status in ("failed", "cancelled"):
             raise StepFailedError("child_failed", _message(request, child), retryable=True)
-        return Wake(awaited=child.execution_id, since=child.accepted_at)
+        return Wake(awaited=(child.execution_id,), since=child.accepted_at)
 
     async def abandon(self, request: Call, services: StepServices, waiting: Waiting) -> None:
         """Cancel the child, unless nobody ever waited for it."""
@@ -61,7 +62,11 @@ class WorkflowStep:
     async def _child(self, request: Call, services: StepServices, waiting: Waiting) -> ChildState:
         return await services.start_child(
             ChildRequest(
-                key=str(waiting), workflow_id=request.workflow_id, input=request.input, detached=not request.wait
+                key=str(waiting),
+                workflow_id=request.workflow_id,
+                version=request.version,
+                input=request.input,
+                detached=not request.wait,
             )
         )
 

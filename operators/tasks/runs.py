@@ -26,4 +26,5 @@ def run_start(dag_run: Any) -> RunStart | None:
         due_at=due_at,
         # Whatever else stands there is no id of ours, and is refused as one.
         input_id=None if input_id is None else str(input_id)[:MAX_INPUT_ID],
+        dag_id=getattr(dag_run, "dag_id", None),
     )

@@ -11,8 +11,9 @@ import os
 import secrets
 import socket
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -22,9 +23,11 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
     AirflowSkipException,
 )
+from airflow.triggers.base import StartTriggerArgs
 
+from operators.settings import segments_in_triggerer
 from operators.tasks.plan_file import PlanFile, PlanFileError
-from operators.tasks.triggers import StepTrigger
+from operators.tasks.triggers import SEGMENT_TRIGGER, StepTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,6 +61,12 @@ class SegmentOperator(BaseOperator):
     def __init__(self, *, plan: PlanFile, **kwargs: Any) -> None:
         super().__init__(**{"do_xcom_push": False, **kwargs})
         self.plan = plan
+        # Whatever may have to wait, or to be looked at again, is a worker's from the beginning.
+        if type(self) is SegmentOperator and self.trigger_rule != "one_done" and segments_in_triggerer():
+            self.start_from_trigger = True
+            # Airflow stores it: an id and a digest.
+            arguments = {"unit": self.task_id, "sha256": plan.sha256}
+            self.start_trigger_args = StartTriggerArgs(SEGMENT_TRIGGER, next_method="resume", trigger_kwargs=arguments)
         self._cancel: Callable[[], object] | None = None
         self._feeds_any = False
 
@@ -107,38 +116,25 @@ class SegmentOperator(BaseOperator):
 
     async def _run(self, context: Context) -> UnitOutcome:
         from operators.execution.http import HttpStore
-        from operators.execution.runner import run_unit, store_services
         from operators.execution.store import StoreError
         from operators.settings import runtime_settings
-        from operators.tasks.runs import run_start
 
         plan = self.plan.load()
         unit = self._unit(plan)
         self._feeds_any = any(self.task_id in other.upstream for other in plan.units if other.starts_on_any)
         self._become_cancellable()
-        dag_run = context["dag_run"]
         async with HttpStore(runtime_settings()) as store:
             await self._prepare(store)
-            services = store_services(store, dag_run.run_id)
-            self._equip(services, store, plan, dag_run.run_id)
-            try:
-                outcome = await run_unit(
-                    plan,
-                    self.task_id,
-                    store,
-                    services,
-                    execution_id=dag_run.run_id,
-                    owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
-                    plan_digest=self.plan.sha256,
-                    clear_number=dag_run.clear_number or 0,
-                    run_start=run_start(dag_run),
-                    observer=self._log_step,
-                    parks=True,
-                )
-                await self._leave(services, outcome)
-            finally:
-                self.log.info("execution %s", store.execution_id(dag_run.run_id))
-                await services.close()
+            outcome = await run_segment(
+                plan,
+                self.plan.sha256,
+                self.task_id,
+                store,
+                context["dag_run"],
+                self.log,
+                equip=lambda services: self._equip(services, store, plan, context["dag_run"].run_id),
+                leave=self._leave,
+            )
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")
         return outcome
@@ -164,17 +160,6 @@ class SegmentOperator(BaseOperator):
         # ``on_kill`` comes from a signal handler, in the middle of anything the loop does.
         self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
 
-    def _log_step(self, record: StepRecord) -> None:
-        """Log a step as one group of the log view: figures and codes, never payloads or messages."""
-        self.log.info("::group::step %s: %s", record.id, record.status)
-        self.log.info("attempts %d, %.0f ms", record.attempts, record.duration_ms or 0)
-        for usage in record.usage:
-            cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
-            self.log.info("tokens in %d, out %d, cost %s", usage.input_tokens, usage.output_tokens, cost)
-        if record.error is not None:
-            self.log.info("error code %s", record.error.code)
-        self.log.info("::endgroup::")
-
     def _conclude(self, outcome: UnitOutcome) -> None:
         """Tell Airflow how the unit ended."""
         if outcome.wake is not None:
@@ -196,6 +181,62 @@ class SegmentOperator(BaseOperator):
         """
         until = None if wake.until is None else wake.until.timestamp()
         self.defer(trigger=StepTrigger(execution_id, wake.awaited, until), method_name="resume")
+
+
+async def run_segment(
+    plan: Plan,
+    digest: str,
+    unit_id: str,
+    store: HttpStore,
+    dag_run: Any,
+    log: Any,
+    *,
+    equip: Callable[[StepServices], None] = lambda services: None,
+    leave: Callable[[StepServices, UnitOutcome], Awaitable[None]] | None = None,
+) -> UnitOutcome:
+    """Run a unit of the execution of Airflow's run, as the only one of this process try.
+
+    :param equip: Gives the steps what they may use besides the store's services.
+    :param leave: Cleans up after a run that came to an outcome.
+    :raises StoreError: As :func:`operators.execution.runner.run_unit`.
+    """
+    from operators.execution.runner import run_unit, store_services
+    from operators.tasks.runs import run_start
+
+    services = store_services(store, dag_run.run_id)
+    equip(services)
+    try:
+        outcome = await run_unit(
+            plan,
+            unit_id,
+            store,
+            services,
+            execution_id=dag_run.run_id,
+            owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}",
+            plan_digest=digest,
+            clear_number=dag_run.clear_number or 0,
+            run_start=run_start(dag_run),
+            observer=partial(_log_step, log),
+            parks=True,
+        )
+        if leave is not None:
+            await leave(services, outcome)
+        return outcome
+    finally:
+        log.info("execution %s", store.execution_id(dag_run.run_id))
+        await services.close()
+
+
+def _log_step(log: Any, record: StepRecord) -> None:
+    """Log a step as one group of the log view: figures and codes, never payloads or messages."""
+    log.info("::group::step %s: %s", record.id, record.status)
+    log.info("attempts %d, %.0f ms", record.attempts, record.duration_ms or 0)
+    for usage in record.usage:
+        cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f} USD"
+        log.info("tokens in %d, out %d, cost %s", usage.input_tokens, usage.output_tokens, cost)
+    if record.error is not None:
+        log.info("error code %s", record.error.code)
+    log.info("::endgroup::")
 
 
 def _ended(outcome: UnitOutcome) -> str:

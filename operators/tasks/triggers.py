@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+if TYPE_CHECKING:
+    from operators.execution.records import News
+
+SEGMENT_TRIGGER = "operators.tasks.in_triggerer.SegmentTrigger"
+"""Runs a segment; named only, for its module is heavy and DAG files import this one."""
 AWAY_SECONDS = 2.0
 """How long to wait where the control plane does not answer."""
 
@@ -21,14 +27,15 @@ class StepTrigger(BaseTrigger):
     is harmless.
 
     :param execution_id: The execution.
-    :param awaited: Id of what the step waits for besides the execution's end, e.g. a child execution.
-    :param until: When to fire at the latest, in seconds since 1970; None for no limit.
+    :param awaited: Ids of what the step waits for besides the execution's end, e.g. child executions; one is enough.
+        Triggers that Airflow has stored since before there could be several hold one id, or None.
+    :param until: When to fire at the latest by the control plane's clock, in seconds since 1970; None for no limit.
     """
 
-    def __init__(self, execution_id: str, awaited: str | None = None, until: float | None = None) -> None:
+    def __init__(self, execution_id: str, awaited: Sequence[str] | None = None, until: float | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.execution_id = execution_id
-        self.awaited = awaited
+        self.awaited = [awaited] if isinstance(awaited, str) else list(awaited or ())
         self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -38,32 +45,35 @@ class StepTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire once."""
-        left = None if self.until is None else max(0.0, self.until - time.time())
-        event: dict[str, Any] | None = None
-        try:
-            async with asyncio.timeout(left):
-                event = await self._news()
-        except TimeoutError:
-            pass
+        event = await self._news()
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # untyped in Airflow
 
     async def _news(self) -> dict[str, Any] | None:
         """Return when there is news; what is returned goes to the operator."""
-        from operators.execution.http import HttpStore
+        from operators.execution.http import WATCH_SECONDS, HttpStore
         from operators.execution.store import RejectedError, StoreError
         from operators.settings import runtime_settings
 
+        # The first answer tells the time, from which on it is known how long to wait.
+        seconds = WATCH_SECONDS if self.until is None else 0.0
         async with HttpStore(runtime_settings()) as store:
             while True:
                 try:
-                    news = await store.watch(self.execution_id, self.awaited)
+                    news = await store.watch(self.execution_id, self.awaited, seconds)
                 except RejectedError:
                     return None  # The operator will hear the same, and say it.
                 except StoreError:
                     await asyncio.sleep(AWAY_SECONDS)
-                else:
-                    if news.halted or news.done:
-                        return None
+                    continue
+                left = self._seconds_left(news)
+                if news.halted or news.done or left <= 0:
+                    return None
+                seconds = min(left, WATCH_SECONDS)
+
+    def _seconds_left(self, news: News) -> float:
+        if self.until is None:
+            return math.inf
+        return self.until - (time.time() if news.now is None else news.now.timestamp())
 
 
 class ApprovalTrigger(StepTrigger):
@@ -75,7 +85,11 @@ class ApprovalTrigger(StepTrigger):
     """
 
     def __init__(
-        self, execution_id: str, awaited: str | None = None, until: float | None = None, task_instance_id: str = ""
+        self,
+        execution_id: str,
+        awaited: Sequence[str] | None = None,
+        until: float | None = None,
+        task_instance_id: str = "",
     ) -> None:
         super().__init__(execution_id, awaited, until)
         self.task_instance_id = task_instance_id

@@ -12,7 +12,7 @@ from typing import Any
 SHARDS = 64
 """Never to be changed: Airflow looks for a run's file where the newest version lies, so no file may ever move."""
 
-_ARTIFACT_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}__[a-z][a-z0-9_]{0,62}\.(py|plan\.json)")
+_ARTIFACT_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}__[a-z][a-z0-9_]{0,62}(-v[1-9][0-9]{0,8})?\.(py|plan\.json)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RELEASE = re.compile(r"[0-9]{1,18}")
 

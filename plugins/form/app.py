@@ -3,10 +3,13 @@
 Airflow does not authenticate the apps of plugins: each endpoint here depends on Airflow's own check. A browser sends
 Airflow's cookie with every request, also with those that another site makes it send; so a form is taken only with the
 token that its page has, which no other site can read.
+
+The token also names the page: sent twice (a double click, a reload of the answer), it starts one execution.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -18,6 +21,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.responses import HTMLResponse
 
 from compiler.fields import is_identifier, is_organization
+from compiler.pins import pinned_number
 from plugins.form import control_plane
 from plugins.form.control_plane import ControlPlaneError, InvalidInputError, UnknownWorkflowError
 from plugins.form.fields import Field, errors_by_field, fields_of, input_of
@@ -51,6 +55,9 @@ def base_path() -> str:
 
 
 def _workflow_of(dag_id: str) -> tuple[str, str]:
+    if pinned_number(dag_id) is not None:
+        notice = "This DAG is a version that other workflows have pinned; it is started by them only."
+        raise FormRefusedError(404, "No form", notice)
     organization, _, workflow_id = dag_id.partition("__")
     if not (is_organization(organization) and is_identifier(workflow_id)):
         raise FormRefusedError(404, "No form", "This DAG is no workflow of Agent Factory.")
@@ -82,7 +89,7 @@ def _away(error: ControlPlaneError) -> FormRefusedError:
 def _shown(
     status: int, form: dict[str, Any], fields: list[Field], user: Any, dag_id: str, **values: Any
 ) -> HTMLResponse:
-    token = _tokens().dumps([str(user.get_id()), dag_id])
+    token = _tokens().dumps([str(user.get_id()), dag_id, secrets.token_hex(16)])
     return page(status, title=form["name"], form=form, fields=fields, token=token, **values)
 
 
@@ -101,14 +108,14 @@ def _fields(form: dict[str, Any], request: Request) -> list[Field]:
 async def send_form(dag_id: str, request: Request, workflow: Workflow, user: GetUserDep) -> HTMLResponse:
     """Start the workflow with what was entered."""
     entered = await _entered(request)
-    _check_token(entered.pop("token", ""), str(user.get_id()), dag_id)
+    sent_from = _check_token(entered.pop("token", ""), str(user.get_id()), dag_id)
     form = await _form(workflow)
     fields = _fields(form, request)
     value, errors = input_of(fields, entered)
     messages: list[str] = []
     if not errors:
         try:
-            started = await control_plane.start(*workflow, value)
+            started = await control_plane.start(*workflow, value, page=sent_from)
         except InvalidInputError as refused:
             errors, messages = errors_by_field(fields, refused.errors)
             messages = messages or ([] if errors else [refused.detail])
@@ -117,7 +124,9 @@ async def send_form(dag_id: str, request: Request, workflow: Workflow, user: Get
         except ControlPlaneError as error:
             raise _away(error) from None
         else:
-            return page(202, title=form["name"], notice="Started.", started=_links(dag_id, started, request), again="?")
+            # A person who sends a form twice wants to see the one run, not to be told of a mistake.
+            notice = "Started before." if started.get("existing") else "Started."
+            return page(202, title=form["name"], notice=notice, started=_links(dag_id, started, request), again="?")
     return _shown(422, form, fields, user, dag_id, entered=entered, errors=errors, messages=messages)
 
 
@@ -150,11 +159,15 @@ async def _entered(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def _check_token(token: str, user_id: str, dag_id: str) -> None:
-    """:raises FormRefusedError: The token is not of a page that this user was shown for this DAG not long ago."""
+def _check_token(token: str, user_id: str, dag_id: str) -> str:
+    """Return the name of the page that a token is of.
+
+    :raises FormRefusedError: It is not of a page that this user was shown for this DAG not long ago.
+    """
     try:
-        good = _tokens().loads(token, max_age=TOKEN_SECONDS) == [user_id, dag_id]
+        match _tokens().loads(token, max_age=TOKEN_SECONDS):
+            case [str(user), str(dag), str(name)] if (user, dag) == (user_id, dag_id):
+                return name
     except BadSignature:
-        good = False
-    if not good:
-        raise FormRefusedError(403, "Not taken", "This form is too old or not yours. Open it again and send it anew.")
+        pass
+    raise FormRefusedError(403, "Not taken", "This form is too old or not yours. Open it again and send it anew.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -42,29 +45,37 @@ async def get_form(organization: str, workflow_id: str) -> dict[str, Any]:
     return await _call("GET", organization, workflow_id, "form")
 
 
-async def start(organization: str, workflow_id: str, value: Any) -> dict[str, Any]:
-    """Start the current version; return ``{execution_id, run_id, url}``.
+async def start(organization: str, workflow_id: str, value: Any, *, page: str) -> dict[str, Any]:
+    """Start the current version, once for each page and input; return ``{execution_id, run_id, url, existing}``.
 
+    :param page: Names the page that the input was entered in.
     :raises InvalidInputError: The input does not fit.
     :raises UnknownWorkflowError: There is no such workflow.
-    :raises ControlPlaneError: No usable answer; the execution may have been accepted.
+    :raises ControlPlaneError: No usable answer; the execution may have been accepted, and the same call again shows it.
     """
     try:
         body = orjson.dumps({"input": value})
     except orjson.JSONEncodeError:
         raise InvalidInputError("The input is nested too deep.") from None
-    return await _call("POST", organization, workflow_id, "executions", body)
+    # Of the input too: who goes back and enters another one means another execution.
+    key = hashlib.sha256(page.encode() + b"\n" + body).hexdigest()
+    return await _call("POST", organization, workflow_id, "executions", body, {"Idempotency-Key": key})
 
 
 async def _call(
-    method: str, organization: str, workflow_id: str, action: str, body: bytes | None = None
+    method: str,
+    organization: str,
+    workflow_id: str,
+    action: str,
+    body: bytes | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     path = f"/runtime/v1/workflows/{quote(organization, safe='')}/{quote(workflow_id, safe='')}/{action}"
     try:
         settings = runtime_settings()
         # Proxies of the environment are for the outside world; the control plane is ours.
         async with httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT, trust_env=False) as client:
-            headers = {"Authorization": f"Bearer {settings.token}", "Content-Type": "application/json"}
+            headers = {"Authorization": f"Bearer {settings.token}", "Content-Type": "application/json", **more}
             response = await client.request(method, path, content=body, headers=headers)
         answer = response.json()
     except (SettingsError, httpx.HTTPError, ValueError) as error:

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from starlette.datastructures import State
 
 from api.app import create_app
@@ -24,6 +24,7 @@ from api.platform.postgres import Cluster
 from api.settings import Settings
 from api.workflows.plans import PlanCache
 from tests.api.control_plane import ControlPlane
+from tests.support import OWNER, OWNER_PASSWORD, production_roles
 
 TEMPLATE = "template_agent_factory"
 _numbers = itertools.count()
@@ -31,10 +32,17 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def template(postgres: Cluster) -> str:
-    """Name of a migrated database to copy."""
-    postgres.ensure_database(TEMPLATE)
-    migrate(make_url(postgres.url(TEMPLATE, "postgresql+psycopg2")))
+    """Name of a migrated database to copy, with the roles of a production: an owner that is no superuser."""
+    with connected(postgres.url("postgres")) as cursor:
+        for statement in production_roles(postgres, TEMPLATE):
+            cursor.execute(statement)
+    migrate(owner_url_of(postgres, TEMPLATE))
     return TEMPLATE
+
+
+def owner_url_of(cluster: Cluster, database: str) -> URL:
+    """The URL of the owner of a database's tables."""
+    return make_url(cluster.url_of(OWNER, OWNER_PASSWORD, database, "postgresql+psycopg2"))
 
 
 @contextmanager
@@ -51,12 +59,12 @@ def connected(url: str) -> Iterator[Any]:
 
 @contextmanager
 def new_database(cluster: Cluster, template: str) -> Iterator[str]:
-    """A copy of the template; nothing of it need survive a crash."""
+    """A copy of the template, by the application's URL; nothing of it need survive a crash."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with connected(cluster.url("postgres")) as cursor:
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
         cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-        yield cluster.url(name)
+        yield cluster.app_url(name)
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -75,12 +83,31 @@ def shared_database_url(postgres: Cluster, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def database_url(shared_database_url: str) -> str:
-    """A migrated database without rows."""
-    with connected(shared_database_url) as cursor:
+def database_url(postgres: Cluster, shared_database_url: str) -> str:
+    """A migrated database without rows, as the application connects to it."""
+    name = make_url(shared_database_url).database
+    assert name is not None
+    with connected(postgres.url(name)) as cursor:
         for table in reversed(Base.metadata.sorted_tables):
             cursor.execute(f"DELETE FROM {table.name}")
     return shared_database_url
+
+
+@pytest.fixture
+def owner_url(postgres: Cluster, database_url: str) -> URL:
+    """The same database for the owner of its tables, who migrates."""
+    name = make_url(database_url).database
+    assert name is not None
+    return owner_url_of(postgres, name)
+
+
+@pytest.fixture
+def admin(postgres: Cluster, fresh_database_url: str) -> Iterator[Any]:
+    """A superuser's cursor in the test's own database, which has to be the control plane's."""
+    name = make_url(fresh_database_url).database
+    assert name is not None
+    with connected(postgres.url(name)) as cursor:
+        yield cursor
 
 
 @pytest.fixture
@@ -93,6 +120,7 @@ def settings(database_url: str) -> Settings:
         runtime_token="runtime-token",
         airflow_url="http://127.0.0.1:9",
         relay=False,
+        rate_limits="off",
         database_pool_size=5,
         openai_api_key=None,
         openai_base_url=None,
@@ -119,6 +147,7 @@ async def control_plane(application: FastAPI, settings: Settings) -> AsyncIterat
             await app.state.listener.connected.wait()
             yield plane
     app.router.routes[:] = routes
+    app.openapi_schema = None
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
 
 from api.database import Database
+from api.identity.callers import Authenticator
 from operators.execution.records import StepRecord
 
 WORKFLOW_ID = "greet"
@@ -57,6 +59,18 @@ class ControlPlane:
         """The application's database."""
         database: Database = self.app.state.database
         return database
+
+    @property
+    def organization_id(self) -> UUID:
+        """The organisation that ``api`` acts for."""
+        organization_id: UUID = self.app.state.organization_id
+        return organization_id
+
+    def act_for(self, organization_id: UUID) -> None:
+        """Let ``api`` act for another organisation from now on."""
+        state = self.app.state
+        state.organization_id = organization_id
+        state.authenticator = Authenticator(state.settings, state.database, state.keys, organization_id)
 
     def _client(self, token: str) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {token}"} if token else {}

@@ -10,6 +10,7 @@ import sys
 import httpx
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
@@ -68,27 +69,7 @@ class TestRequestId:
         assert response.headers["x-request-id"] not in (value, "")
 
 
-class TestHealth:
-    async def test_health(self, control_plane: ControlPlane) -> None:
-        assert (await control_plane.public.get("/health")).json() == {"status": "ok"}
-
-    async def test_ready(self, control_plane: ControlPlane) -> None:
-        assert (await control_plane.public.get("/ready")).status_code == 200
-
-    @pytest.fixture
-    def database_url(self, fresh_database_url: str) -> str:
-        return fresh_database_url
-
-    @pytest.mark.parametrize(
-        "statement",
-        ["UPDATE agent_factory_migrations SET version_num = '0000'", "DROP TABLE agent_factory_migrations"],
-    )
-    async def test_not_migrated(self, control_plane: ControlPlane, statement: str) -> None:
-        async with control_plane.database.transaction() as session:
-            await session.execute(text(statement))
-        response = await control_plane.public.get("/ready")
-        assert (response.status_code, response.json()["code"]) == (503, "not_migrated")
-
+class TestDocument:
     async def test_openapi(self, control_plane: ControlPlane) -> None:
         paths = (await control_plane.public.get("/openapi.json")).json()["paths"]
         assert "/api/v1/workflows/{workflow_id}/publish" in paths
@@ -99,21 +80,21 @@ class TestMigrations:
     def database_url(self, fresh_database_url: str) -> str:
         return fresh_database_url
 
-    def test_down_and_up_and_up_again(self, settings: Settings) -> None:
+    def test_down_and_up_and_up_again(self, owner_url: URL) -> None:
         for revision in ("base", "head", "head"):
-            migrate(settings.sync_url, revision)
-        engine = create_engine(settings.sync_url)
+            migrate(owner_url, revision)
+        engine = create_engine(owner_url)
         with engine.connect() as connection:
             assert connection.scalar(text("SELECT version_num FROM agent_factory_migrations")) == newest_revision()
         engine.dispose()
 
-    def test_models_and_migrations_agree(self, settings: Settings) -> None:
+    def test_models_and_migrations_agree(self, owner_url: URL) -> None:
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext
 
         from api.models import Base
 
-        engine = create_engine(settings.sync_url)
+        engine = create_engine(owner_url)
         with engine.connect() as connection:
             opts = {"version_table": "agent_factory_migrations", "include_object": is_of_models}
             context = MigrationContext.configure(connection, opts=opts)
@@ -130,8 +111,8 @@ class TestCommands:
         assert result.stderr.startswith("The control plane cannot start: set AGENT_FACTORY_DATABASE_URL")
         assert len(result.stderr.splitlines()) == 1
 
-    def test_process_isolation_with_two_organisations(self, settings: Settings) -> None:
-        engine = create_engine(settings.sync_url)
+    def test_process_isolation_with_two_organisations(self, settings: Settings, owner_url: URL) -> None:
+        engine = create_engine(owner_url)
         with engine.begin() as connection:
             connection.execute(text("INSERT INTO organizations (slug, name) VALUES ('acme', 'A'), ('default', 'D')"))
         environment = os.environ | {
@@ -145,8 +126,8 @@ class TestCommands:
         assert "AGENT_FACTORY_ISOLATION=process there must be one organisation" in result.stderr
         assert len(result.stderr.splitlines()) == 1
 
-    async def test_any_server_refuses_two_organisations(self, settings: Settings) -> None:
-        engine = create_engine(settings.sync_url)
+    async def test_any_server_refuses_two_organisations(self, settings: Settings, owner_url: URL) -> None:
+        engine = create_engine(owner_url)
         with engine.begin() as connection:
             connection.execute(text("INSERT INTO organizations (slug, name) VALUES ('acme', 'A')"))
         engine.dispose()
@@ -158,8 +139,11 @@ class TestCommands:
         async with app.router.lifespan_context(app):
             pass
 
-    def test_migrate_twice(self, settings: Settings) -> None:
-        environment = os.environ | {"AGENT_FACTORY_DATABASE_URL": settings.database_url}
+    def test_migrate_twice(self, settings: Settings, owner_url: URL) -> None:
+        environment = os.environ | {
+            "AGENT_FACTORY_DATABASE_URL": settings.database_url,
+            "AGENT_FACTORY_DATABASE_OWNER_URL": owner_url.render_as_string(hide_password=False),
+        }
         for _ in range(2):
             result = subprocess.run([sys.executable, "-m", "api.migrate"], env=environment, capture_output=True)
             assert (result.returncode, result.stderr) == (0, b"")

@@ -10,7 +10,6 @@ pytestmark = pytest.mark.unit
 
 NEEDED = {
     "DATABASE_URL": "postgresql://u:p%40ss@localhost/db?host=/run/sockets",
-    "API_TOKEN": "a",
     "RUNTIME_TOKEN": "r",
 }
 
@@ -46,7 +45,15 @@ def test_missing_or_empty(environment: pytest.MonkeyPatch, name: str, value: str
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DATABASE_URL", "mysql://u:hidden@h/db"), ("API_PORT", "0"), ("ORGANIZATION", "Not A Slug"), ("RELAY", "hidden")],
+    [
+        ("API_TOKEN", " "),
+        ("SECRET_KEY", "hidden"),
+        ("SMTP_SENDER", "hidden"),
+        ("DATABASE_URL", "mysql://u:hidden@h/db"),
+        ("API_PORT", "0"),
+        ("ORGANIZATION", "Not A Slug"),
+        ("RELAY", "hidden"),
+    ],
 )
 def test_wrong(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(f"AGENT_FACTORY_{name}", value)
@@ -62,6 +69,21 @@ def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.openai_api_key is not None
     assert "s3cret" not in repr(settings)
+
+
+def test_mail_does_not_leave_in_the_clear(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AGENT_FACTORY_SMTP_SECURITY", "none")
+    for host, fits in (("127.0.0.1", True), ("mail.example.com", False)):
+        environment.setenv("AGENT_FACTORY_SMTP_HOST", host)
+        if fits:
+            assert load_settings().smtp_host == host
+        else:
+            with pytest.raises(SettingsError, match="AGENT_FACTORY_SMTP_SECURITY"):
+                load_settings()
+
+
+def test_the_operators_token_is_optional(environment: pytest.MonkeyPatch) -> None:
+    assert load_settings().api_token is None
 
 
 def test_public_url(environment: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,13 @@ Figures, no test: only a part that does not run makes it fail, never a time.
 
 from __future__ import annotations
 
+import os
+
 from api.platform import airflow
 from api.platform.home import Home
 from api.platform.postgres import Cluster
-from tests.benchmarks import code_steps, compile_speed, fusion, latency, relay
+from operators.settings import SEGMENTS_IN_TRIGGERER
+from tests.benchmarks import code_steps, compile_speed, fusion, idle, latency, relay
 from tests.benchmarks.running import machine_line, running_platform
 
 
@@ -32,8 +35,13 @@ def main() -> None:
         print(figures)
         print(f"\nCode steps that compute Fibonacci numbers, chained, {code_steps.RUNS} runs of each:", flush=True)
         print(code_steps.table(code_steps.measure(platform)))
-        print(f"\nOne light segment of five steps, {latency.RUNS} executions one after the other:", flush=True)
-        print(latency.table(*latency.measure(platform)))
+        workers = latency.measure(platform)
+        print(f"\nIdle, percent of a core, {idle.SECONDS:.0f} s each:", flush=True)
+        print(idle.table(idle.measure(platform)))
+    print(f"\nOne light segment of five steps, {latency.RUNS} executions one after the other:", flush=True)
+    os.environ[SEGMENTS_IN_TRIGGERER] = "1"
+    with running_platform() as platform:
+        print(latency.table(workers, latency.measure(platform)))
 
 
 if __name__ == "__main__":

@@ -96,10 +96,11 @@ class MeasuredStore(HttpStore):
 def running_plant(cluster: Cluster, revision: str = "head") -> Iterator[Plant]:
     """Migrate a database and serve the control plane on it, without a relay."""
     cluster.ensure_database("day")
+    cluster.ensure_app_role()
     migrate(make_url(cluster.url("day", "postgresql+psycopg2")), revision)
     [port] = free_ports(1)
     values = {
-        "AGENT_FACTORY_DATABASE_URL": cluster.url("day"), "AGENT_FACTORY_API_TOKEN": "api",
+        "AGENT_FACTORY_DATABASE_URL": cluster.app_url("day"), "AGENT_FACTORY_API_TOKEN": "api",
         "AGENT_FACTORY_RUNTIME_TOKEN": "runtime", "AGENT_FACTORY_API_PORT": str(port), "AGENT_FACTORY_RELAY": "false",
         "AGENT_FACTORY_AIRFLOW_URL": "http://127.0.0.1:9",
     }  # fmt: skip
@@ -114,7 +115,7 @@ def running_plant(cluster: Cluster, revision: str = "head") -> Iterator[Plant]:
             client.post(f"/api/v1/workflows/{WORKFLOW}/publish", json=document, timeout=60).raise_for_status()
         plan = compile_workflow(orjson.dumps(document), organization="default").plan
         assert plan is not None
-        settings = Settings(database_url=cluster.url("day"), api_token="api", runtime_token="runtime", relay=False)
+        settings = Settings(database_url=cluster.app_url("day"), api_token="api", runtime_token="runtime", relay=False)
         yield Plant(url, settings, psutil.Process(server.pid), plan)
     finally:
         server.terminate()
@@ -239,7 +240,7 @@ async def keep_up(plant: Plant) -> tuple[Counts, float]:
     tools = Tools(settings, database, airflow, PlanCache())
     longest = 0.0
     try:
-        async with database.transaction() as session:
+        async with database.system() as session:
             now = await PartitionRepository(session).now()
         later = Month.of(now).after(1).start + timedelta(days=settings.retention_days + 1)
         job = asyncio.ensure_future(_both(tools, later))

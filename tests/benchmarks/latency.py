@@ -8,12 +8,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import psycopg2
 
+from tests.benchmarks.idle import cpu_seconds
 from tests.support import Platform
 
 WORKFLOW_ID = "bench_latency"
@@ -44,9 +46,22 @@ def workflow() -> dict[str, Any]:
     return {"id": WORKFLOW_ID, "name": "Bench", "version": "1", "trigger": {"type": "manual"}, "tasks": tasks}
 
 
-def measure(platform: Platform) -> tuple[dict[str, list[float]], float]:
-    """Return the milliseconds of each phase of some executions, one after the other, and executions a second of many
-    at once."""
+@dataclass
+class Figures:
+    """What was measured.
+
+    :param milliseconds: Of each phase, of some executions one after the other.
+    :param rate: Executions a second, of many at once.
+    :param cpu: Seconds of a core for each of those many, by part of the platform.
+    """
+
+    milliseconds: dict[str, list[float]]
+    rate: float
+    cpu: dict[str, float]
+
+
+def measure(platform: Platform) -> Figures:
+    """Run the executions."""
     published = platform.publish(workflow())
     dag_id = str(published["dag_id"])
     platform.until(lambda: platform.airflow_has(dag_id, published["digest"]))
@@ -56,11 +71,15 @@ def measure(platform: Platform) -> tuple[dict[str, list[float]], float]:
         moments = list(_moments(platform, dag_id))
         for phase, (before, after) in zip(PHASES, pairwise(moments), strict=True):
             milliseconds[phase].append((after - before).total_seconds() * 1000)
-    began = time.perf_counter()
+    before, began = cpu_seconds(platform), time.perf_counter()
     burst = [platform.execute(WORKFLOW_ID, {"n": 1}) for _ in range(BURST)]
     for execution_id in burst:
         platform.wait(execution_id, 300)
-    return milliseconds, BURST / (time.perf_counter() - began)
+    rate = BURST / (time.perf_counter() - began)
+    for execution_id in burst:
+        platform.airflow_run_state(dag_id, execution_id)
+    after = cpu_seconds(platform)
+    return Figures(milliseconds, rate, {key: (after[key] - before[key]) / BURST for key in after})
 
 
 def _moments(platform: Platform, dag_id: str) -> Iterator[datetime]:
@@ -74,9 +93,9 @@ def _moments(platform: Platform, dag_id: str) -> Iterator[datetime]:
     [task] = platform.airflow.get(path).raise_for_status().json()["task_instances"]
     accepted, relayed, leased, steps, ended = _of_control_plane(platform, execution_id)
     yield from (accepted, relayed)
-    yield from (
-        datetime.fromisoformat(moment) for moment in (run["queued_at"], task["queued_when"], task["start_date"])
-    )
+    # What begins in the triggerer is never queued for a worker, and starts when its trigger is stored.
+    queued = task["queued_when"] or task["start_date"]
+    yield from (datetime.fromisoformat(moment) for moment in (run["queued_at"], queued, task["start_date"]))
     yield from (leased, steps, ended, answered)
 
 
@@ -94,13 +113,24 @@ def _of_control_plane(platform: Platform, execution_id: str) -> tuple[datetime, 
         connection.close()
 
 
-def table(milliseconds: dict[str, list[float]], rate: float) -> str:
-    """Return the figures."""
-    lines = [f"{'phase':<11}{'median ms':>10}{'max ms':>9}  at its end"]
+def table(workers: Figures, triggerer: Figures) -> str:
+    """Return the figures of both ways to start the segment, side by side."""
+    both = (workers, triggerer)
+    lines = [
+        f"{'':<11}{'workers, ms':>18}{'triggerer, ms':>18}",
+        f"{'phase':<11}{'median':>9}{'max':>9}{'median':>9}{'max':>9}",
+    ]
     for phase, meaning in PHASES.items():
-        values = milliseconds[phase]
-        lines.append(f"{phase:<11}{statistics.median(values):>10.0f}{max(values):>9.0f}  {meaning}")
-    whole = [sum(each) for each in zip(*milliseconds.values(), strict=True)]
-    lines.append(f"{'whole':<11}{statistics.median(whole):>10.0f}{max(whole):>9.0f}")
-    lines.append(f"{BURST} at once: {rate:.1f} executions a second")
+        cells = [figures.milliseconds[phase] for figures in both]
+        lines.append(f"{phase:<11}{_cells(cells)}  {meaning}")
+    wholes = [[sum(each) for each in zip(*figures.milliseconds.values(), strict=True)] for figures in both]
+    lines.append(f"{'whole':<11}{_cells(wholes)}")
+    lines.append(f"{BURST} at once, executions a second: {workers.rate:.1f} and {triggerer.rate:.1f}")
+    for name, figures in (("workers", workers), ("triggerer", triggerer)):
+        parts = ", ".join(f"{key} {seconds:.2f}" for key, seconds in figures.cpu.items())
+        lines.append(f"CPU seconds of each, {name}: {sum(figures.cpu.values()):.2f} ({parts})")
     return "\n".join(lines)
+
+
+def _cells(columns: list[list[float]]) -> str:
+    return "".join(f"{statistics.median(values):>9.0f}{max(values):>9.0f}" for values in columns)

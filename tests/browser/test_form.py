@@ -97,6 +97,10 @@ def test_by_its_own_address(platform: Platform, page: Page) -> None:
     expect(page.get_by_role("status")).to_have_text("Started.")
     link = page.get_by_role("link", name="in Airflow")
     run_id = str(link.get_attribute("href")).rpartition("/")[2]
+    # The answer is of a POST: a reload sends the form again.
+    page.reload()
+    expect(page.get_by_role("status")).to_have_text("Started before.")
+    assert str(link.get_attribute("href")).endswith(run_id)
     assert platform.wait(run_id)["status"] == "success"
     link.click()
     expect(page.get_by_text("Success").first).to_be_visible()

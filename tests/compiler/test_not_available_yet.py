@@ -52,6 +52,8 @@ def test_what_is_unavailable_stops_compilation_but_not_validation() -> None:
         ("wait", {}, ("missing_field", "/tasks/0/config")),
         ("wait", {"seconds": 1, "until": "{{ input.t }}"}, ("invalid_config", "/tasks/0/config")),
         ("wait", {"until": "tomorrow"}, ("invalid_config", "/tasks/0/config/until")),
+        ("wait", {"until": "{{ 'tomorrow' }}"}, ("invalid_config", "/tasks/0/config/until")),
+        ("wait", {"until": "{{ [] | first }}"}, ("invalid_config", "/tasks/0/config/until")),
         ("approval", {"title": "t", "timeout": "x"}, ("invalid_field", "/tasks/0/config/timeout")),
         ("approval", {"title": "t", "routes": {"approve": "b"}}, ("unknown_task", "/tasks/0/config/routes/approve")),
         ("code", {"language": "perl"}, ("invalid_field", "/tasks/0/config/language")),

@@ -15,12 +15,14 @@ import httpx
 import psycopg2
 import pytest
 
+from api.platform.supervisor import RESTARTS_IN_TEN_MINUTES
 from tests.support import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(3600)]
 
+# No more kills than the supervisor bears.
 RUNS = int(os.environ.get("AGENT_FACTORY_SOAK_RUNS", "10"))
-KILLS = max(2, RUNS // 50)
+KILLS = min(max(2, RUNS // 50), RESTARTS_IN_TEN_MINUTES)
 SEED = 20261124
 WORKFLOW = {
     "id": "restarted",

@@ -43,7 +43,7 @@ def collect(platform: Platform) -> Collected:
 
     async def work() -> Collected:
         database = Database(platform.settings())
-        async with database.transaction() as session:
+        async with database.system() as session:
             collected = await collect_releases(session, timedelta(0))
         await database.close()
         return collected
@@ -56,7 +56,7 @@ def release_file(platform: Platform, name: str, content: bytes) -> None:
 
     async def work() -> None:
         database = Database(platform.settings())
-        async with database.transaction() as session:
+        async with database.system() as session:
             organization_id = await OrganizationRepository(session).ensure("default")
             await ReleaseRepository(session).lock()
             await ArtifactRepository(session, organization_id).add(content)

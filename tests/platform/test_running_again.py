@@ -113,6 +113,24 @@ def test_retried_and_rerun(platform: Platform, models: ModelServer, session_web:
     assert calls() == (1, 3, 3)
 
 
+def test_a_step_whose_attempts_are_used_up(platform: Platform, models: ModelServer) -> None:
+    models.scripts["used-up"] = [{"error": "down"}] * 3 + ["never"]
+    after = {"id": "after", "type": "transform", "config": {"set": {"x": 1}}}
+    platform.publish(workflow("used_up", ask("one", "used-up", 3), after))
+    execution_id = platform.execute("used_up", {})
+    execution = platform.wait(execution_id)
+    assert (execution["status"], [step["status"] for step in execution["steps"]]) == (
+        "failed", ["failed", "upstream_failed"],
+    )  # fmt: skip
+    assert (execution["steps"][0]["attempts"], len(models.prompts("used-up"))) == (3, 3)
+    assert execution["error"]["code"] == execution["steps"][0]["error"]["code"]
+    # Airflow's own retries are for lost workers: it does not begin the step's attempts anew.
+    assert platform.airflow_run_state("default__used_up", execution_id) == "failed"
+    path = f"/api/v2/dags/default__used_up/dagRuns/{execution_id}/taskInstances"
+    [task] = platform.airflow.get(path).json()["task_instances"]
+    assert (task["state"], task["try_number"]) == ("failed", 1)
+
+
 def test_cleared_and_asked_again(platform: Platform, models: ModelServer, session_web: HttpServer) -> None:
     models.scripts["cleared-one"] = ["1", "2"]
     approval = {"id": "allow", "type": "approval", "config": {"title": "Go on?"}}

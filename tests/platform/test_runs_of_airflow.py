@@ -17,6 +17,8 @@ from tests.support import Platform
 pytestmark = pytest.mark.platform
 
 MARKER = "zq9airflow"
+TOKEN = "import secrets\n\n\ndef main(inputs):\n    return {'token': secrets.token_hex(8)}\n"
+"""Another output each time it runs."""
 INPUT = {
     "type": "object",
     "properties": {"who": {"type": "string", "title": f"{MARKER} who"}},
@@ -68,6 +70,41 @@ def run_state(platform: Platform, dag_id: str, run_id: str) -> str:
 def check_nothing_leaked(platform: Platform) -> None:
     assert rows_with(platform, MARKER) == []
     assert logs_with(platform, MARKER) == []
+
+
+class Backfills:
+    """Backfills of one day of a schedule, one after the other."""
+
+    def __init__(self, platform: Platform, workflow_id: str) -> None:
+        self._platform = platform
+        self.dag_id = f"default__{workflow_id}"
+
+    def fill(self, reprocess: str, **more: Any) -> dict[str, Any]:
+        """Backfill the day, and return its run once Airflow has begun it."""
+        body = {"dag_id": self.dag_id, "from_date": "2026-03-05T00:00:00Z", "to_date": "2026-03-05T23:00:00Z"}
+        response = self._platform.airflow.post(
+            "/api/v2/backfills", json=body | {"reprocess_behavior": reprocess} | more
+        )
+        assert response.is_success, response.text
+        path = f"/api/v2/dags/{self.dag_id}/dagRuns"
+        self._platform.until(lambda: self._runs(path)[0]["state"] != "queued")
+        # Airflow looks twice a minute whether a backfill is over; it takes no other one until then.
+        assert self._platform.airflow.put(f"/api/v2/backfills/{response.json()['id']}/cancel").is_success
+        [run] = self._runs(path)
+        return dict(run)
+
+    def _runs(self, path: str) -> list[dict[str, Any]]:
+        return list(self._platform.airflow.get(path, params={"run_type": "backfill"}).json()["dag_runs"])
+
+    def ended(self, run: dict[str, Any]) -> str:
+        return run_state(self._platform, self.dag_id, run["dag_run_id"])
+
+    def lives_again(self, before: dict[str, Any]) -> dict[str, Any]:
+        """Return an execution at its next end."""
+        path = f"/api/v1/executions/{before['execution_id']}"
+        get = self._platform.http.get
+        self._platform.until(lambda: get(path).json()["reopened_at"] != before["reopened_at"], 120)
+        return self._platform.wait(before["execution_id"])
 
 
 class TestStartedInAirflow:
@@ -168,6 +205,55 @@ class TestStartedByTheClock:
             seen[execution["output"]["trigger"]["scheduled_at"]] = run_state(platform, dag_id, run["dag_run_id"])
         assert seen == {"2026-03-01T06:00:00+00:00": "success", "2026-03-02T06:00:00+00:00": "success"}
         check_nothing_leaked(platform)
+
+
+class TestBackfilledAgain:
+    """A backfill that processes runs again clears them: the execution goes on, on the version that it began with."""
+
+    @pytest.fixture
+    def session(self, platform: Platform, models: ModelServer) -> Backfills:
+        models.scripts["past-again"] = [{"error": "not now"}, "fine", "never"]
+        return Backfills(platform, "past_again")
+
+    def test_stays_on_its_version_and_pays_nothing_twice(
+        self, platform: Platform, models: ModelServer, session: Backfills
+    ) -> None:
+        ask = {"id": "ask", "type": "ai_inference", "config": {"model": "openai:past-again", "prompt": "Hello"}}
+        shape = {"id": "shape", "type": "code", "code": TOKEN, "config": {"language": "python"}, "next": ["ask"]}
+        # Once a year: with a backfill behind it Airflow would run the last time that was missed as well.
+        trigger = {"type": "schedule", "config": {"cron": "0 6 5 3 *", "input": {"who": "past"}}}
+        document = workflow("past_again", trigger=trigger, tasks=[shape, ask])
+        document["output"] = {"token": "{{ shape.output.token }}", "text": "{{ ask.output.text }}"}
+        session.dag_id = published(platform, document)
+
+        run = session.fill("none")
+        failed = execution_of(platform, session.dag_id, run["dag_run_id"])
+        assert (failed["status"], failed["version"]) == ("failed", 1)
+        assert session.ended(run) == "failed"
+        assert failed["steps"][1]["attempts"] == 1
+
+        newer = {"id": "more", "type": "transform", "config": {"set": {"x": 1}}}
+        published(platform, document | {"tasks": [shape, ask | {"next": ["more"]}, newer]})
+        again = session.fill("failed")
+        assert again["dag_run_id"] == run["dag_run_id"]
+        repaired = session.lives_again(failed)
+        assert (repaired["status"], repaired["version"], repaired["epoch"]) == ("success", 1, 0)
+        assert [step["id"] for step in repaired["steps"]] == ["shape", "ask"]
+        assert repaired["steps"][0] == failed["steps"][0]
+        assert session.ended(again) == "success"
+        assert len(models.prompts("past-again")) == 2
+
+        assert session.fill("completed")["dag_run_id"] == run["dag_run_id"]
+        replayed = session.lives_again(repaired)
+        assert (replayed["status"], replayed["output"]) == ("success", repaired["output"])
+        assert session.ended(again) == "success"
+        assert len(models.prompts("past-again")) == 2
+
+        session.fill("completed", run_on_latest_version=True)
+        assert session.ended(again) == "failed"
+        kept = execution_of(platform, session.dag_id, run["dag_run_id"])
+        assert {**kept, "duration_ms": 0} == {**replayed, "duration_ms": 0}
+        assert len(models.prompts("past-again")) == 2
 
 
 class TestForm:

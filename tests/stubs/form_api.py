@@ -20,14 +20,15 @@ EXECUTION_ID = "0199a000-0000-7000-8000-000000000001"
 
 
 class FormApi:
-    """The server; ``inputs`` are those it accepted, ``failure`` is a status to answer every call with, ``refusal`` one
-    to refuse every input with."""
+    """The server; ``inputs`` are those it accepted, one a key; ``failure`` is a status to answer every call with,
+    ``refusal`` one to refuse every input with."""
 
     def __init__(self, organization: str, workflow_id: str) -> None:
         self.form: dict[str, Any] = {
             "workflow_id": workflow_id, "name": "Greeter", "description": None, "version": 3, "input_schema": None,
         }  # fmt: skip
         self.inputs: list[Any] = []
+        self.keys: list[str] = []
         self.calls = 0
         self.failure: int | None = None
         self.refusal: int | None = None
@@ -79,9 +80,14 @@ class FormApi:
         ]
         if errors or self.refusal:
             return _problem(self.refusal or 422, "invalid_input", detail="The input does not fit.", errors=errors)
-        self.inputs.append(value)
+        key = request.headers["idempotency-key"]
+        existing = key in self.keys
+        if not existing:
+            self.keys.append(key)
+            self.inputs.append(value)
         url = f"http://factory.test/api/v1/executions/{EXECUTION_ID}"
-        return JSONResponse({"execution_id": EXECUTION_ID, "run_id": EXECUTION_ID, "url": url}, 202)
+        body = {"execution_id": EXECUTION_ID, "run_id": EXECUTION_ID, "url": url, "existing": existing}
+        return JSONResponse(body, 200 if existing else 202)
 
 
 def _problem(status: int, code: str, **members: Any) -> Response:

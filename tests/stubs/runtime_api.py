@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -29,19 +30,23 @@ from operators.execution.store import ExecutionEndedError, LeaseHeldError, Rejec
 
 TOKEN = "runtime-token"
 WATCH_SECONDS = 0.5
-"""How long a watch is held open: a test ends sooner than the callers expect."""
+"""How long a watch is held open at most: a test ends sooner than the callers expect."""
 
 
 class RuntimeApi:
-    """The application; ``failures`` are statuses to answer the next calls with, ``calls`` what was asked."""
+    """The application; ``failures`` are statuses to answer the next calls with, ``calls`` what was asked, ``ahead`` is
+    by how much its clock is ahead of this machine's, ``artifacts`` are files by digest."""
 
     def __init__(self, store: InMemoryStore) -> None:
         self.store = store
         self.failures: list[int] = []
+        self.ahead = timedelta()
+        self.artifacts: dict[str, bytes] = {}
         self.calls: list[tuple[str, Any]] = []
         execution = "/runtime/v1/executions/{execution_id}"
         self.app = Starlette(
             routes=[
+                Route("/runtime/v1/artifacts", self._files, methods=["POST"]),
                 Route(f"{execution}/lease", self._route(LeaseRequest, store.lease), methods=["POST"]),
                 Route(f"{execution}/heartbeat", self._route(Settling, self._heartbeat), methods=["POST"]),
                 Route(f"{execution}/steps", self._route(Journaling, store.journal), methods=["POST"]),
@@ -87,6 +92,10 @@ class RuntimeApi:
 
         return endpoint
 
+    async def _files(self, request: Request) -> Response:
+        contents = [self.artifacts[digest] for digest in json.loads(await request.body())["sha256"]]
+        return Response(b"".join(len(content).to_bytes(4, "big") + content for content in contents))
+
     async def _credential(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
             return await self.store.model_credential(execution_id, request.path_params["provider"])
@@ -102,11 +111,13 @@ class RuntimeApi:
 
     async def _watch(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
-            watch = self.store.watch(execution_id, request.query_params.get("awaited"))
+            watch = self.store.watch(execution_id, request.query_params.getlist("awaited"))
+            seconds = min(WATCH_SECONDS, float(request.query_params["wait"].removesuffix("s")))
             try:
-                return await asyncio.wait_for(watch, WATCH_SECONDS)
+                news = await asyncio.wait_for(watch, seconds)
             except TimeoutError:
-                return News()
+                news = News()
+            return news.model_copy(update={"now": datetime.now(UTC) + self.ahead})
 
         return await self._answer(request, None, call)
 

@@ -3,6 +3,8 @@
 
 What changes them locks both tables, for milliseconds: whoever cannot have the lock soon gives up, so that nobody who
 works with executions waits for long behind it. All of it is about the whole installation, by time alone.
+
+The application owns no table: partitions are made and removed by functions of the owner's (migration 0010).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ async def locked_tables(database: Database) -> AsyncIterator[PartitionRepository
     :raises BusyError: Not to be had; nothing was changed.
     """
     try:
-        async with database.transaction() as session:
+        async with database.system() as session:
             if not await session.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _JOB}):
                 raise BusyError("another process does the same")
             await session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'"))
@@ -111,14 +113,9 @@ class PartitionRepository:
 
     async def make(self, month: Month) -> None:
         """Make the partitions of a month that are not there. No row of it may be in a default partition."""
+        make = text("SELECT partitions.make(:table, :month)")
         for table in KEYS:
-            low, high = month.first_id, month.after().first_id
-            await self._session.execute(
-                text(
-                    f"CREATE TABLE IF NOT EXISTS {partition(table, month)} PARTITION OF {table}"
-                    f" FOR VALUES FROM ('{low}') TO ('{high}')"
-                )
-            )
+            await self._session.execute(make, {"table": table, "month": month.start.date()})
 
     async def make_and_move(self, month: Month) -> Moved:
         """Make the partitions of a month and move its rows there from the default partitions.
@@ -172,11 +169,8 @@ class PartitionRepository:
 
     async def drop(self, table: str, month: Month) -> None:
         """Drop a month's partition with its rows, to which no row may refer."""
-        if month in await self.months(table):
-            name = partition(table, month)
-            # PostgreSQL drops no part of a table that others refer to.
-            await self._session.execute(text(f"ALTER TABLE {table} DETACH PARTITION {name}"))
-            await self._session.execute(text(f"DROP TABLE {name}"))
+        remove = text("SELECT partitions.remove(:table, :month)")
+        await self._session.execute(remove, {"table": table, "month": month.start.date()})
 
     async def is_empty(self, month: Month) -> bool:
         """Tell whether no execution is in a month's partition."""
@@ -223,8 +217,7 @@ class PartitionRepository:
 
 async def vacuum(database: Database, month: Month) -> None:
     """Free the space of what was removed from a month's executions, so that the rest goes quickly."""
-    async with database.engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
+    async with database.system_without_transaction() as connection:
         await connection.execute(text(f"VACUUM (ANALYZE) {partition(EXECUTIONS, month)}"))
 
 

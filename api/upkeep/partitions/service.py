@@ -30,7 +30,7 @@ async def make_partitions(tools: Tools, now: datetime | None = None) -> Counts:
 
     :param now: Instead of the database's time.
     """
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         repository = PartitionRepository(session)
         this = Month.of(now or await repository.now())
         stray = await repository.months_in_default()
@@ -43,7 +43,7 @@ async def make_partitions(tools: Tools, now: datetime | None = None) -> Counts:
         except BusyError as error:
             log.warning("partitions of %s: %s; the next run tries again", month.name, error)
             counts["postponed"] += 1
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         await PartitionRepository(session).analyze()
     return counts
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, BusyError, PartitionRepository, locked_tables, vacuum
 from api.upkeep.partitions.service import patiently
+from api.upkeep.repository import trusted_now
 from api.upkeep.retention.repository import Aged, aged_rows, remove_aged
 from api.upkeep.tools import Counts, Tools
 
@@ -24,12 +25,11 @@ MOST_BATCHES = 2000
 async def keep_retention(tools: Tools, now: datetime | None = None) -> Counts:
     """Remove what is older than the settings allow.
 
-    :param now: Instead of the database's time.
+    :param now: Instead of the time of :func:`trusted_now`.
     """
-    async with tools.database.transaction() as session:
-        repository = PartitionRepository(session)
-        now = now or await repository.now()
-        months = await repository.months(EXECUTIONS)
+    async with tools.database.system() as session:
+        now = now or await trusted_now(session, "retention")
+        months = await PartitionRepository(session).months(EXECUTIONS)
     before = now - timedelta(days=tools.settings.retention_days)
     counts = {"months_dropped": 0, "months_kept": 0, "postponed": 0, "executions": 0}
     for month in sorted(month for month in months if month.after().start <= before):
@@ -53,7 +53,7 @@ async def _drop_month(tools: Tools, month: Month, before: datetime, counts: Coun
 
     :raises BusyError: It can be gone on with at any later time.
     """
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         is_over = await PartitionRepository(session).is_over(month, before)
     if not is_over or not await patiently(partial(_drop_journal, tools, month)):
         counts["months_kept"] += 1
@@ -84,7 +84,7 @@ async def _drop_empty(tools: Tools, month: Month) -> bool:
 async def _remove_ended(tools: Tools, month: Month | None, before: datetime) -> int:
     total, after = 0, UUID(int=0)
     for _ in range(MOST_BATCHES):
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             removed = await PartitionRepository(session).remove_ended(month, before, after, BATCH)
         total += len(removed)
         if not removed:
@@ -96,7 +96,7 @@ async def _remove_ended(tools: Tools, month: Month | None, before: datetime) -> 
 async def _remove_aged(tools: Tools, aged: Aged, now: datetime) -> int:
     total = 0
     for _ in range(MOST_BATCHES):
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             removed = await remove_aged(session, aged, now, BATCH)
         total += removed
         if removed < BATCH:

@@ -68,7 +68,7 @@ async def prepare(plane: ControlPlane, value: Any, workflow_id: str = WORKFLOW_I
 
 
 async def executions(plane: ControlPlane) -> int:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         count = await session.scalar(text("SELECT count(*) FROM workflow_executions"))
         assert isinstance(count, int)
         return count
@@ -154,7 +154,7 @@ class TestRefusedWithoutTrace:
 
     async def test_organisation_without_the_workflow(self, control_plane: ControlPlane) -> None:
         digest = (await control_plane.publish(free_workflow()))["digest"]
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await OrganizationRepository(session).ensure("other")
         await self.check(control_plane, request(digest, organization="other"), 404)
 
@@ -177,7 +177,7 @@ class TestRefusedWithoutTrace:
 
     async def test_run_id_of_another_organisations_execution(self, control_plane: ControlPlane) -> None:
         digest = (await control_plane.publish(free_workflow()))["digest"]
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await OrganizationRepository(session).ensure("other")
         execution_id = await control_plane.execute()
         response = await lease(control_plane, request(digest, organization="other"), execution_id)
@@ -298,7 +298,7 @@ class TestInputs:
     async def test_id_of_another_organisation(self, control_plane: ControlPlane) -> None:
         digest = (await control_plane.publish(free_workflow()))["digest"]
         input_id = await prepare(control_plane, {"name": "Cy"})
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             other = await OrganizationRepository(session).ensure("other")
             for statement in (
                 "INSERT INTO agents (organization_id, id, workflow_id, name)"
@@ -359,9 +359,9 @@ class TestGetRun:
     async def test_other_organisation(self, control_plane: ControlPlane) -> None:
         digest = (await control_plane.publish(free_workflow()))["digest"]
         own = UUID((await granted(control_plane, request(digest)))["execution"]["id"])
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             other = await OrganizationRepository(session).ensure("other")
-        control_plane.app.state.organization_id = other
+        control_plane.act_for(other)
         assert (await control_plane.api.get(f"/api/v1/executions/{own}")).status_code == 404
         path = f"/api/v1/workflows/{WORKFLOW_ID}/runs/{quote(RUN, safe='')}"
         assert (await control_plane.api.get(path)).status_code == 404

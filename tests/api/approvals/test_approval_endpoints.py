@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -47,7 +46,7 @@ class Asked:
         return body
 
     async def pass_time(self, seconds: float) -> None:
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             statement = "UPDATE approvals SET due_at = due_at - :age * interval '1 s'"
             await session.execute(text(statement), {"age": seconds})
 
@@ -196,15 +195,14 @@ class TestList:
 class TestAnotherOrganisation:
     async def test_it_sees_and_decides_nothing(self, control_plane: ControlPlane) -> None:
         asked = await begin(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             other = await OrganizationRepository(session).ensure("other")
-        state = control_plane.app.state
-        ours, state.organization_id = state.organization_id, other
-        assert isinstance(ours, UUID)
+        ours = control_plane.organization_id
+        control_plane.act_for(other)
         assert (await control_plane.api.get(f"{APPROVALS}/{asked.id}")).status_code == 404
         assert (await asked.decide()).status_code == 404
         assert (await control_plane.api.get(APPROVALS)).json() == {"approvals": [], "next": None}
-        state.organization_id = ours
+        control_plane.act_for(ours)
         assert (await asked.show())["status"] == "pending"
 
 

@@ -21,8 +21,9 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No platform of the machine is found by accident."""
+    """No platform of the machine is found by accident, and no login."""
     monkeypatch.setenv("AGENT_FACTORY_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     for name in ("AGENT_FACTORY_API_URL", "AGENT_FACTORY_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
@@ -86,7 +87,7 @@ class TestExecute:
         from sqlalchemy import text
 
         while True:
-            async with plane.database.transaction() as session:
+            async with plane.database.system() as session:
                 found = await session.scalar(text("SELECT id FROM workflow_executions"))
             if found:
                 return str(found)

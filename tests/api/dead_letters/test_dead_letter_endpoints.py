@@ -18,6 +18,7 @@ from tests.stubs.airflow_server import AirflowStub
 pytestmark = pytest.mark.platform
 
 PATH = "/api/v1/dead-letters"
+PUT_OFF = "attempts = 1, available_at = now() + interval '5 minutes'"
 
 
 async def bury(plane: ControlPlane, settings: Settings, airflow: AirflowStub, count: int = 1) -> list[str]:  # noqa: F811
@@ -59,7 +60,7 @@ class TestList:
     ) -> None:
         assert await letters(control_plane) == []
         await control_plane.execute()
-        await rows(control_plane, "UPDATE outbox SET available_at = 'infinity'")
+        await rows(control_plane, f"UPDATE outbox SET {PUT_OFF}")
         accepted = await bury(control_plane, relay_settings, airflow, 3)
         first = (await control_plane.api.get(PATH, params={"limit": 2})).json()
         second = (await control_plane.api.get(PATH, params={"limit": 2, "before": first["next"]})).json()
@@ -101,7 +102,7 @@ class TestRedeliver:
         shown = await control_plane.show(execution_id)
         assert (shown["status"], shown["error"], shown["completed_at"]) == ("pending", None, None)
         assert await letters(control_plane) == []
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             [entry] = await take_entries(session, 8, 0.001)
         assert (entry.attempts, entry.refusals, entry.age_seconds < 60) == (1, 0, True)
         async with relaying(control_plane, relay_settings, airflow):
@@ -167,9 +168,7 @@ class TestRedeliver:
         first = (await control_plane.show(execution_id))["error_workflow"]["execution_id"]
         await control_plane.api.post(f"{PATH}/redeliver")
         assert (await control_plane.show(execution_id))["error_workflow"] is None
-        await rows(
-            control_plane, "UPDATE outbox SET available_at = 'infinity' WHERE execution_id::text = :id", id=first
-        )
+        await rows(control_plane, f"UPDATE outbox SET {PUT_OFF} WHERE execution_id::text = :id", id=first)
         airflow.failures = [403]
         settings = relay_settings.model_copy(update={"relay_max_refusals": 1})
         async with relaying(control_plane, settings, airflow):

@@ -32,7 +32,7 @@ async def send(plane: ControlPlane, **changes: Any) -> Any:
 
 
 async def count(plane: ControlPlane) -> int:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return int(await session.scalar(text("SELECT count(*) FROM workflow_executions")) or 0)
 
 
@@ -117,7 +117,7 @@ class TestAgain:
     async def test_after_a_day(self, control_plane: ControlPlane) -> None:
         await control_plane.publish(subscriber())
         await send(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(text("UPDATE received_events SET received_at = now() - interval '25 h'"))
         await send(control_plane)
         assert await count(control_plane) == 2
@@ -223,7 +223,7 @@ class TestEmitEvent:
         answers = [await control_plane.call(execution_id, "events", self.EMISSION) for _ in range(2)]
         assert answers[0].status_code == 200
         assert answers[0].json() == answers[1].json()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             rows = (
                 await session.execute(text("SELECT id, depth, input, trigger FROM workflow_executions WHERE depth > 0"))
             ).all()
@@ -241,7 +241,7 @@ class TestEmitEvent:
     async def test_too_deep(self, control_plane: ControlPlane) -> None:
         execution_id = await self.emitter(control_plane)
         for depth, status in ((15, 200), (16, 409)):
-            async with control_plane.database.transaction() as session:
+            async with control_plane.database.system() as session:
                 await session.execute(text("UPDATE workflow_executions SET depth = :depth"), {"depth": depth})
             answer = await control_plane.call(execution_id, "events", self.EMISSION)
             assert answer.status_code == status
@@ -249,7 +249,7 @@ class TestEmitEvent:
 
     async def test_ended(self, control_plane: ControlPlane) -> None:
         execution_id = await self.emitter(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(text("UPDATE leases SET expires_at = now() - interval '1 s'"))
         await control_plane.api.post(f"/api/v1/executions/{execution_id}/cancel")
         answer = await control_plane.call(execution_id, "events", self.EMISSION)
@@ -258,7 +258,7 @@ class TestEmitEvent:
     async def test_another_organisation_hears_nothing(self, control_plane: ControlPlane) -> None:
         await control_plane.publish(subscriber())
         execution_id = await self.emitter(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(text("INSERT INTO organizations (slug, name) VALUES ('other', 'o')"))
             await session.execute(
                 text(

@@ -19,7 +19,7 @@ async def cancel(plane: ControlPlane, execution_id: Any) -> Any:
 
 
 async def rows(plane: ControlPlane, statement: str, **values: Any) -> list[Any]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         result = await session.execute(text(statement), values)
         return [tuple(row) for row in result] if result.returns_rows else []
 
@@ -45,11 +45,11 @@ class TestCancelExecution:
     async def test_another_organisations(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
         execution_id = await control_plane.execute()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             other = await session.scalar(
                 text("INSERT INTO organizations (slug, name) VALUES ('other', 'o') RETURNING id")
             )
-        control_plane.app.state.organization_id = other
+        control_plane.act_for(other)
         assert (await cancel(control_plane, execution_id)).status_code == 404
 
     async def test_pending(self, control_plane: ControlPlane) -> None:

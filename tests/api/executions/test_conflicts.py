@@ -18,7 +18,7 @@ async def start(plane: ControlPlane, name: str = "Ann") -> Any:
 
 
 async def statuses(plane: ControlPlane) -> list[str]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         rows = await session.scalars(text("SELECT status FROM workflow_executions ORDER BY accepted_at, id"))
         return list(rows)
 
@@ -101,14 +101,14 @@ class TestKey:
     async def test_it_is_kept_as_text(self, control_plane: ControlPlane) -> None:
         await control_plane.publish(limited(None, limit=1, key="{{ [input.name, 1] }}"))
         await start(control_plane)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             assert await session.scalar(text("SELECT concurrency_key FROM workflow_executions")) == '["Ann",1]'
 
     @pytest.mark.parametrize("name", ["x" * 501, "a\u0000b"])
     async def test_what_no_index_holds_is_kept_as_digest(self, control_plane: ControlPlane, name: str) -> None:
         await control_plane.publish(limited(None, limit=1, key="{{ input.name }}"))
         assert (await start(control_plane, name)).status_code == 202
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             key = await session.scalar(text("SELECT concurrency_key FROM workflow_executions"))
         assert str(key).startswith("sha256:")
 

@@ -34,7 +34,7 @@ class TestExecuteWorkflow:
     async def test_execution_and_outbox_entry_come_together(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
         execution_id = await control_plane.execute()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             rows = (await session.execute(text("SELECT execution_id, dag_id FROM outbox"))).all()
         assert [(str(row[0]), row[1]) for row in rows] == [(execution_id, "default__greet")]
 
@@ -48,7 +48,7 @@ class TestExecuteWorkflow:
         problem = response.json()
         assert (response.status_code, problem["code"]) == (422, "invalid_input")
         assert problem["errors"][0]["pointer"] == "/name"
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             assert await session.scalar(text("SELECT count(*) FROM workflow_executions")) == 0
 
     async def test_missing_input_is_an_empty_object(self, control_plane: ControlPlane) -> None:
@@ -100,7 +100,7 @@ class TestGetExecution:
     async def test_other_organisation(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
         execution_id = await control_plane.execute()
-        control_plane.app.state.organization_id = uuid4()
+        control_plane.act_for(uuid4())
         assert (await control_plane.api.get(f"/api/v1/executions/{execution_id}")).status_code == 404
 
     async def test_pending_shows_every_step(self, control_plane: ControlPlane) -> None:
@@ -129,6 +129,35 @@ class TestGetExecution:
         assert [step["status"] for step in shown["steps"]] == ["running", "pending"]
         await control_plane.journal(execution_id, grant["token"], StepRecord(id="hello", status="success"))
         assert [step["status"] for step in (await control_plane.show(execution_id))["steps"]] == ["success", "pending"]
+
+    async def test_items_of_a_map(self, control_plane: ControlPlane) -> None:
+        body = [
+            {"id": "a", "type": "transform", "config": {"set": {"n": 1}}, "next": ["b"]},
+            {"id": "b", "type": "transform", "config": {"set": {"n": 1}}, "on_error": "continue"},
+        ]
+        config = {"over": "{{ input.l }}", "tasks": body, "on_item_error": "continue"}
+        many = {"id": "hello", "type": "map", "config": config, "next": ["bye"]}
+        last = {"id": "bye", "type": "transform", "config": {"set": {"n": 1}}}
+        published = await control_plane.publish(workflow(tasks=[many, last]))
+        execution_id = await control_plane.execute()
+        token = (await control_plane.lease(execution_id, published["digest"]))["token"]
+        statuses = {
+            "hello[0].a": "success", "hello[0].b": "success",
+            "hello[1].a": "failed", "hello[1].b": "upstream_failed",
+            "hello[2].a": "success", "hello[2].b": "failed",
+            "hello[3].a": "success",
+        }  # fmt: skip
+        records = [StepRecord.model_validate({"id": name, "status": status}) for name, status in statuses.items()]
+        await control_plane.journal(execution_id, token, *records, running=["hello", "hello[4].a"])
+        steps = {step["id"]: step for step in (await control_plane.show(execution_id))["steps"]}
+        assert [(item["index"], item["status"]) for item in steps["hello"]["items"]] == [
+            (0, "success"), (1, "failed"), (2, "success"), (3, "running"), (4, "running"),
+        ]  # fmt: skip
+        assert (steps["bye"]["items"], steps["hello[0].a"]["items"]) == (None, None)
+        ended = [StepRecord(id="hello", status="failed"), StepRecord(id="hello[3].b", status="cancelled")]
+        await control_plane.journal(execution_id, token, *ended)
+        steps = {step["id"]: step for step in (await control_plane.show(execution_id))["steps"]}
+        assert [item["status"] for item in steps["hello"]["items"][2:]] == ["success", "cancelled"]
 
     async def test_usage_is_summed_and_an_unknown_price_is_not_zero(self, control_plane: ControlPlane) -> None:
         published = await control_plane.publish()
@@ -207,7 +236,7 @@ class TestWait:
         grant = await control_plane.lease(execution_id, published["digest"])
         waiting = asyncio.create_task(control_plane.api.get(f"/api/v1/executions/{execution_id}?wait=25s"))
         listener = control_plane.app.state.listener
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(
                 text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
             )

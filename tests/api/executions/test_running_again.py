@@ -71,7 +71,7 @@ class Life:
         return [step["status"] for step in (await self.show())["steps"]]
 
     async def rows(self, statement: str) -> list[Any]:
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             result = await session.execute(text(statement))
             return [tuple(row) for row in result] if result.returns_rows else []
 
@@ -105,7 +105,8 @@ class TestBoth:
         life = await Life.begin(control_plane)
         await life.fail()
         statement = "INSERT INTO organizations (slug, name) VALUES ('other', 'o') RETURNING id"
-        ((control_plane.app.state.organization_id,),) = await life.rows(statement)
+        ((other,),) = await life.rows(statement)
+        control_plane.act_for(other)
         assert (await life.post(what)).status_code == 404
 
     async def test_pending_or_running(self, control_plane: ControlPlane, what: str) -> None:

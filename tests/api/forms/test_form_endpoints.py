@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from api.organizations.repository import OrganizationRepository
@@ -34,7 +36,7 @@ async def test_form_is_of_the_current_version(control_plane: ControlPlane) -> No
 
 async def test_not_there(control_plane: ControlPlane) -> None:
     await control_plane.publish()
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         await OrganizationRepository(session).ensure("other")
     for place in ("default/nothing", "other/greet", "nobody/greet"):
         assert (await control_plane.runtime.get(f"/runtime/v1/workflows/{place}/form")).status_code == 404
@@ -51,6 +53,20 @@ async def test_start(control_plane: ControlPlane) -> None:
     assert response.json()["run_id"] == execution["execution_id"]
     assert response.json()["url"] == execution["url"]
     assert (execution["input"], execution["trigger"]["type"]) == ({"name": "Ann"}, "manual")
+
+
+async def test_the_same_key_starts_it_once(control_plane: ControlPlane) -> None:
+    await control_plane.publish()
+    headers = {"Idempotency-Key": "page"}
+    body = {"input": {"name": "Ann"}}
+    answers = await asyncio.gather(*(control_plane.runtime.post(START, json=body, headers=headers) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [202]
+    assert len({answer.json()["execution_id"] for answer in answers}) == 1
+    assert {answer.json()["existing"] for answer in answers if answer.status_code == 200} == {True}
+    other = await control_plane.runtime.post(START, json=body, headers={"Idempotency-Key": "other"})
+    assert (other.status_code, other.json()["existing"]) == (202, False)
+    reused = await control_plane.runtime.post(START, json={"input": {"name": "Bob"}}, headers=headers)
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
 
 
 async def test_input_that_breaks_the_schema(control_plane: ControlPlane) -> None:

@@ -47,6 +47,6 @@ async def test_unpublished(control_plane: ControlPlane) -> None:
 
 async def test_other_organisation(control_plane: ControlPlane) -> None:
     await control_plane.publish()
-    async with control_plane.database.transaction() as session:
-        control_plane.app.state.organization_id = await OrganizationRepository(session).ensure("other")
+    async with control_plane.database.system() as session:
+        control_plane.act_for(await OrganizationRepository(session).ensure("other"))
     assert (await control_plane.api.post(PATH, json=BODY)).status_code == 404

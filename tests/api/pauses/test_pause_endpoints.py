@@ -13,7 +13,7 @@ pytestmark = pytest.mark.platform
 
 async def taken(plane: ControlPlane) -> list[Entry]:
     """Take all that is due; it is due again at once."""
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return await take_entries(session, 50, 0.0)
 
 
@@ -44,7 +44,7 @@ class TestPause:
         await control_plane.publish()
         await control_plane.execute()
         await control_plane.execute()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await take_entries(session, 1, 0.0)
         await rows(control_plane, "UPDATE outbox SET created_at = now() - interval '1 day'")
         await rows(

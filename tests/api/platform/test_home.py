@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -52,6 +53,19 @@ class TestCredentials:
 
     def test_two_homes_differ(self, tmp_path: Path) -> None:
         assert home_in(tmp_path / "a").credentials() != home_in(tmp_path / "b").credentials()
+
+    def test_a_home_of_an_older_version_gets_what_it_lacks_and_keeps_it(self, tmp_path: Path) -> None:
+        home = home_in(tmp_path)
+        made = home.credentials()
+        path = home.path / "credentials.json"
+        older = json.loads(path.read_text())
+        del older["secret_key"], older["owner_password"]
+        path.write_text(json.dumps(older))
+        upgraded = home.credentials()
+        assert upgraded.api_token == made.api_token
+        assert len(upgraded.secret_key) >= 32
+        assert home.credentials() == upgraded
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
     def test_damaged(self, tmp_path: Path) -> None:
         home = home_in(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import ANY
 from uuid import uuid4
 
 import httpx
@@ -31,7 +32,7 @@ class Plane:
         self.airflow = airflow
 
     async def rows(self, statement: str, **values: Any) -> list[Any]:
-        async with self.control_plane.database.transaction() as session:
+        async with self.control_plane.database.system() as session:
             result = await session.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
@@ -230,7 +231,7 @@ class TestRunsThatEnded:
         await plane.reconcile()
         path = f"/runtime/v1/executions/{parent}/watch"
         news = await plane.control_plane.runtime.get(path, params={"awaited": child, "wait": "0s"})
-        assert news.json() == {"halted": False, "done": True}
+        assert news.json() == {"halted": False, "done": True, "now": ANY}
 
     async def test_that_came_back_to_life_meanwhile(self, plane: Plane) -> None:
         execution_id = await plane.relayed(state="failed")

@@ -32,7 +32,7 @@ def relay_settings(settings: Settings) -> Settings:
 
 
 async def rows(plane: ControlPlane, statement: str, **values: Any) -> list[Any]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         result = await session.execute(text(statement), values)
         return [tuple(row) for row in result] if result.returns_rows else []
 
@@ -77,10 +77,10 @@ class TestConcurrency:
         accepted = [await control_plane.execute() for _ in range(5)]
 
         async def second() -> list[str]:
-            async with control_plane.database.transaction() as session:
+            async with control_plane.database.system() as session:
                 return [str(entry.execution_id) for entry in await take_entries(session, 2, 60)]
 
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             first = [str(entry.execution_id) for entry in await take_entries(session, 2, 60)]
             task = asyncio.create_task(second())
             waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -93,12 +93,12 @@ class TestConcurrency:
     ) -> None:
         await publish(control_plane, airflow, limit=2)
         first, second = [await control_plane.execute() for _ in range(2)]
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(text("SELECT 1 FROM workflow_executions WHERE id = :id FOR UPDATE"), {"id": first})
-            async with control_plane.database.transaction() as other:
+            async with control_plane.database.system() as other:
                 taken = await take_entries(other, 2, 60)
         assert [str(entry.execution_id) for entry in taken] == [second]
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             assert [str(entry.execution_id) for entry in await take_entries(session, 2, 60)] == [first]
 
     async def test_each_key_by_itself(
@@ -153,13 +153,13 @@ class TestFairness:
         others = [await self.copy_of_first(control_plane, slug) for slug in ("other-a", "other-b")]
         served: list[UUID] = []
         for _ in range(4):
-            async with control_plane.database.transaction() as session:
+            async with control_plane.database.system() as session:
                 taken = await take_entries(session, 1, 60, served[-1] if served else None)
             served += [entry.organization_id for entry in taken]
         mine = control_plane.app.state.organization_id
         assert set(served[:3]) == {mine, *others}
         assert served[3] == mine
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             rest = await take_entries(session, 50, 60, served[-1])
         assert {entry.organization_id for entry in rest} == {mine}
         assert [entry.id for entry in rest] == sorted(entry.id for entry in rest)
@@ -167,7 +167,7 @@ class TestFairness:
     @staticmethod
     async def copy_of_first(plane: ControlPlane, slug: str) -> UUID:
         """Give another organisation one accepted execution."""
-        async with plane.database.transaction() as session:
+        async with plane.database.system() as session:
             organization_id = await OrganizationRepository(session).ensure(slug)
             for table, columns in (
                 ("agents", "id, workflow_id, name"),

@@ -216,9 +216,9 @@ async def test_a_late_relay_gives_up_nothing_that_another_one_did(
 ) -> None:
     airflow.publish(DAG_ID, (await control_plane.publish())["digest"])
     execution_id = await control_plane.execute()
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         [late] = await take_entries(session, 1, 0.0)
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         [again] = await take_entries(session, 1, 0.0)
     relay = Relay(
         relay_settings, control_plane.database, control_plane.app.state.listener, client(relay_settings, airflow)

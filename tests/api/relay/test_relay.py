@@ -64,7 +64,7 @@ async def relaying(
 
 
 async def outbox(plane: ControlPlane) -> list[Any]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return list(await session.execute(text("SELECT dead, error, attempts FROM outbox ORDER BY id")))
 
 
@@ -101,6 +101,19 @@ class TestStart:
     ) -> None:
         airflow.publish(DAG_ID, (await control_plane.publish())["digest"])
         execution_id = await control_plane.execute()
+        async with relaying(control_plane, relay_settings, airflow):
+            await until(is_empty(control_plane))
+        assert list(airflow.runs[DAG_ID]) == [execution_id]
+
+    @pytest.mark.parametrize("attempts", [0, 3])
+    async def test_the_databases_clock_was_set_back(
+        self, control_plane: ControlPlane, relay_settings: Settings, airflow: AirflowStub, attempts: int
+    ) -> None:
+        airflow.publish(DAG_ID, (await control_plane.publish())["digest"])
+        execution_id = await control_plane.execute()
+        async with control_plane.database.system() as session:
+            ahead = "UPDATE outbox SET available_at = now() + interval '1 h', created_at = now() + interval '1 h'"
+            await session.execute(text(f"{ahead}, attempts = {attempts}"))
         async with relaying(control_plane, relay_settings, airflow):
             await until(is_empty(control_plane))
         assert list(airflow.runs[DAG_ID]) == [execution_id]

@@ -118,12 +118,12 @@ async def test_none_lost_and_none_twice(control_plane: ControlPlane, settings: S
     async with killed_relays(settings, airflow, SEED) as (relays, killing):
         for batch in range(BATCHES):
             count = (TRIGGERS - 1) // BATCHES + (batch < (TRIGGERS - 1) % BATCHES)
-            async with control_plane.database.transaction() as session:
+            async with control_plane.database.system() as session:
                 await session.execute(COPY, {"count": count, "first": first, "dag_id": DAG_ID})
                 await session.execute(text("SELECT pg_notify('agent_factory_outbox', '')"))
         while await left(control_plane):
             await asyncio.sleep(0.1)
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         expected = {str(row.id) for row in await session.execute(text("SELECT id FROM workflow_executions"))}
         statuses = set(await session.scalars(text("SELECT DISTINCT status FROM workflow_executions")))
     print(f"{len(expected)} executions, {relays.starts} relays, kills {dict(killing.kills)}, posts {airflow.posts}")
@@ -138,5 +138,5 @@ async def test_none_lost_and_none_twice(control_plane: ControlPlane, settings: S
 
 async def left(plane: ControlPlane) -> int:
     """Return how many outbox entries there are."""
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return await session.scalar(text("SELECT count(*) FROM outbox")) or 0

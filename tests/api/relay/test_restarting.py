@@ -23,7 +23,7 @@ CLEARED = {
 
 
 async def execute(plane: ControlPlane, statement: str) -> None:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         await session.execute(text(statement))
 
 
@@ -159,7 +159,7 @@ async def test_a_run_that_is_to_be_stopped(control_plane: ControlPlane, quick: S
     await execute(
         control_plane,
         "INSERT INTO outbox (organization_id, execution_id, agent_id, dag_id, kind, available_at)"
-        f" SELECT organization_id, id, agent_id, '{DAG_ID}', 'stop', now() + interval '1 h' FROM workflow_executions",
+        f" SELECT organization_id, id, agent_id, '{DAG_ID}', 'stop', now() + interval '5 min' FROM workflow_executions",
     )
     async with relaying(control_plane, quick, airflow):
         await retry(control_plane, execution_id)

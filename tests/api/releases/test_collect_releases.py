@@ -17,7 +17,7 @@ NOW = timedelta(0)
 
 
 async def collect(control_plane: ControlPlane, keep: timedelta = NOW) -> Collected:
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         return await collect_releases(session, keep)
 
 
@@ -52,11 +52,11 @@ async def test_version_of_an_execution_stays_until_that_goes(control_plane: Cont
     old = await files(control_plane, "release")
     await control_plane.api.post("/api/v1/workflows/execute", json={"workflow_id": "greet", "input": {"name": "Ann"}})
     await publish(control_plane, "2", "3")
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         await session.execute(text("UPDATE workflow_executions SET status = :status"), {"status": status})
     assert (await collect(control_plane)).files == 2
     assert await files(control_plane, "releases/1") == old
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         await session.execute(text("DELETE FROM workflow_executions"))
     assert (await collect(control_plane)).files == 2
     assert await files(control_plane, "releases/1") == []

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy.engine import URL
 
 from api.migrate import migrate
-from api.settings import Settings
 
 pytestmark = pytest.mark.platform
 
@@ -29,24 +29,24 @@ def database_url(fresh_database_url: str) -> str:
 
 
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    engine = create_engine(settings.sync_url)
+def engine(owner_url: URL) -> Iterator[Engine]:
+    engine = create_engine(owner_url)
     yield engine
     engine.dispose()
 
 
-def go_down(settings: Settings, engine: Engine) -> None:
+def go_down(owner_url: URL, engine: Engine) -> None:
     """Go back to the time of the lists."""
     while "manifest" not in [column["name"] for column in inspect(engine).get_columns("releases")]:
-        migrate(settings.sync_url, "-1")
+        migrate(owner_url, "-1")
 
 
 def entries(number: int) -> list[dict[str, Any]]:
     return [{"name": name, "sha256": digest, "size": 1} for name, digest in sorted(MANIFESTS[number].items())]
 
 
-def test_files_of_every_release_stay(settings: Settings, engine: Engine) -> None:
-    go_down(settings, engine)
+def test_files_of_every_release_stay(owner_url: URL, engine: Engine) -> None:
+    go_down(owner_url, engine)
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO organizations (slug, name) VALUES ('acme', ''), ('b-b', '')"))
         statement = "INSERT INTO artifacts (organization_id, sha256, content, size) SELECT id, :sha256, '', 1"
@@ -55,7 +55,7 @@ def test_files_of_every_release_stay(settings: Settings, engine: Engine) -> None
         for number in MANIFESTS:
             values = {"number": number, "manifest": json.dumps(entries(number))}
             connection.execute(text("INSERT INTO releases (number, manifest) VALUES (:number, :manifest)"), values)
-    migrate(settings.sync_url)
+    migrate(owner_url)
     with engine.begin() as connection:
         rows = connection.execute(
             text("SELECT name, valid_from, valid_to, sha256 FROM release_artifacts ORDER BY name, valid_from")
@@ -66,7 +66,7 @@ def test_files_of_every_release_stay(settings: Settings, engine: Engine) -> None
             ("acme__a.py", 4, None, "1"),
             ("b-b__a.py", 2, None, "2"),
         ]
-    go_down(settings, engine)
+    go_down(owner_url, engine)
     with engine.begin() as connection:
         rows = connection.execute(text("SELECT number, manifest FROM releases ORDER BY number"))
         assert {row.number: row.manifest for row in rows} == {number: entries(number) for number in MANIFESTS}

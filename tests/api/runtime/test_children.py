@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -127,10 +128,22 @@ class TestWatch:
         child = (await start(control_plane, parent))["execution_id"]
         path = f"/runtime/v1/executions/{parent}/watch"
         nothing = await control_plane.runtime.get(path, params={"awaited": child, "wait": "0s"})
-        assert nothing.json() == {"halted": False, "done": False}
+        assert nothing.json() == {"halted": False, "done": False, "now": ANY}
         watch = asyncio.create_task(control_plane.runtime.get(path, params={"awaited": child, "wait": "20s"}))
         assert (await control_plane.api.post(f"/api/v1/executions/{child}/cancel")).is_success
-        assert (await watch).json() == {"halted": False, "done": True}
+        assert (await watch).json() == {"halted": False, "done": True, "now": ANY}
+
+    async def test_the_end_of_one_of_several_is_news(self, control_plane: ControlPlane, parent: str) -> None:
+        children = [(await start(control_plane, parent, key=key))["execution_id"] for key in ("one", "two", "three")]
+        path = f"/runtime/v1/executions/{parent}/watch"
+        awaited = {"awaited": [*children, str(uuid4())]}
+        nothing = await control_plane.runtime.get(path, params=awaited | {"wait": "0s"})
+        assert nothing.json() == {"halted": False, "done": False, "now": ANY}
+        watch = asyncio.create_task(control_plane.runtime.get(path, params=awaited | {"wait": "20s"}))
+        assert (await control_plane.api.post(f"/api/v1/executions/{children[1]}/cancel")).is_success
+        assert (await watch).json() == {"halted": False, "done": True, "now": ANY}
+        too_many = await control_plane.runtime.get(path, params={"awaited": [str(uuid4())] * 101})
+        assert too_many.status_code == 422
 
     async def test_bad_requests(self, control_plane: ControlPlane, parent: str) -> None:
         path = f"/runtime/v1/executions/{parent}/watch"

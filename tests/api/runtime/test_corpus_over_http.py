@@ -58,7 +58,7 @@ async def set_variables(plane: ControlPlane, values: dict[str, Any]) -> None:
     statement = text(
         "INSERT INTO variables (organization_id, name, value) SELECT id, :name, CAST(:value AS json) FROM organizations"
     )
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         for name, value in values.items():
             await session.execute(statement, {"name": name, "value": orjson.dumps(value).decode()})
 

@@ -32,7 +32,7 @@ class HttpWorld:
 
     async def accept(self, plan: Plan, *, input: JsonValue = None) -> str:
         content = plan.to_bytes()
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             organization_id = await OrganizationRepository(session).ensure(plan.organization)
             workflows = WorkflowRepository(session, organization_id)
             if await workflows.current(plan.workflow_id) is None:
@@ -46,7 +46,7 @@ class HttpWorld:
         return str(accepted.execution_id)
 
     async def cancel(self, execution_id: str) -> None:
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             organization_id = await OrganizationRepository(session).ensure("test")
             state = self.plane.app.state
             await ExecutionService(session, organization_id, state.settings, state.plans).cancel(UUID(execution_id))
@@ -56,7 +56,7 @@ class HttpWorld:
         await self._execute("UPDATE approvals SET due_at = due_at - :age * interval '1 s'", age=seconds)
 
     async def _execute(self, statement: str, **values: object) -> None:
-        async with self.plane.database.transaction() as session:
+        async with self.plane.database.system() as session:
             await session.execute(text(statement), values)
 
 

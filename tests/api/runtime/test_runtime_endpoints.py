@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,35 @@ class TestLease:
         response = await control_plane.call(execution_id, "lease", lease_request(digest, owner="second"))
         assert (response.status_code, response.json()["code"]) == (409, "lease_held")
         assert 0 < response.json()["retry_after"] <= 10
+
+    @pytest.mark.parametrize(("ahead", "held"), [(timedelta(seconds=30), True), (timedelta(hours=1), False)])
+    async def test_the_databases_clock_was_set_back(
+        self, control_plane: ControlPlane, ahead: timedelta, held: bool
+    ) -> None:
+        digest = (await control_plane.publish())["digest"]
+        execution_id = await control_plane.execute()
+        await control_plane.lease(execution_id, digest)
+        async with control_plane.database.system() as session:
+            await session.execute(
+                text("UPDATE leases SET expires_at = now() + CAST(:ahead AS interval), running = '{hello}'"),
+                {"ahead": ahead},
+            )
+        running = [step["status"] for step in (await control_plane.show(execution_id))["steps"]]
+        assert ("running" in running) is held
+        answer = await control_plane.call(execution_id, "lease", lease_request(digest, owner="second"))
+        assert answer.status_code == (409 if held else 200)
+        assert answer.json().get("retry_after", 0) <= 30
+
+    async def test_tells_the_databases_time(self, control_plane: ControlPlane) -> None:
+        digest = (await control_plane.publish())["digest"]
+        execution_id = await control_plane.execute()
+        async with control_plane.database.system() as session:
+            before = await session.scalar(text("SELECT clock_timestamp()"))
+        granted = datetime.fromisoformat((await control_plane.lease(execution_id, digest))["now"])
+        path = f"/runtime/v1/executions/{execution_id}/watch?wait=0s"
+        watched = datetime.fromisoformat((await control_plane.runtime.get(path)).json()["now"])
+        assert before is not None
+        assert before < granted < watched
 
     async def test_one_of_many_gets_it(self, control_plane: ControlPlane) -> None:
         digest = (await control_plane.publish())["digest"]
@@ -84,9 +114,9 @@ class TestLease:
     async def set_variables(self, plane: ControlPlane, **values: str) -> None:
         statement = text(
             "INSERT INTO variables (organization_id, name, value) SELECT id, :name, CAST(:value AS json)"
-            " FROM organizations ON CONFLICT (organization_id, name) DO UPDATE SET value = excluded.value"
+            " FROM organizations ON CONFLICT (organization_id, environment, name) DO UPDATE SET value = excluded.value"
         )
-        async with plane.database.transaction() as session:
+        async with plane.database.system() as session:
             for name, value in values.items():
                 await session.execute(statement, {"name": name, "value": value})
 

@@ -50,7 +50,7 @@ async def executed_at(control_plane: ControlPlane) -> Age:
 
     async def make(accepted: datetime, ended: datetime | None) -> UUID:
         made = id_at(accepted)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(
                 text(
                     "INSERT INTO workflow_executions (organization_id, id, agent_id, version_id, trigger, input,"
@@ -70,7 +70,7 @@ async def executed_at(control_plane: ControlPlane) -> Age:
         records = [StepRecord(id=step, status="success", output={"text": step}) for step in ("hello", "bye")]
         await control_plane.journal(str(made), token, *records)
         if ended is not None:
-            async with control_plane.database.transaction() as session:
+            async with control_plane.database.system() as session:
                 await session.execute(
                     text("UPDATE workflow_executions SET status = 'success', completed_at = :ended WHERE id = :id"),
                     {"id": made, "ended": ended},
@@ -89,7 +89,7 @@ async def where(control_plane: ControlPlane, execution_id: UUID) -> dict[str, se
         "outbox": "execution_id",
     }
     found = {}
-    async with control_plane.database.transaction() as session:
+    async with control_plane.database.system() as session:
         for table, column in columns.items():
             query = text(f"SELECT CAST(CAST(tableoid AS regclass) AS text) FROM {table} WHERE {column} = :id")
             found[table] = set(await session.scalars(query, {"id": execution_id}))

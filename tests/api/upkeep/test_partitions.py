@@ -21,12 +21,12 @@ pytestmark = pytest.mark.platform
 
 
 async def months(tools: Tools, table: str = EXECUTIONS) -> set[Month]:
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         return await PartitionRepository(session).months(table)
 
 
 async def plan_of(tools: Tools, statement: str, **values: Any) -> str:
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         await session.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
         await session.execute(text("SET LOCAL enable_seqscan = off"))
         rows = await session.scalars(text(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {statement}"), values)
@@ -35,7 +35,7 @@ async def plan_of(tools: Tools, statement: str, **values: Any) -> str:
 
 class TestAhead:
     async def test_the_migration_makes_this_month_and_the_next(self, tools: Tools) -> None:
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             this = Month.of(await PartitionRepository(session).now())
         for table in (EXECUTIONS, STEPS):
             assert await months(tools, table) == {this.after(count) for count in range(4)}
@@ -58,7 +58,7 @@ class TestAhead:
     async def test_new_ids_go_to_this_month(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
         execution_id = await control_plane.execute()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             this = Month.of(await PartitionRepository(session).now())
             found = await session.scalar(
                 text("SELECT CAST(tableoid AS regclass)::text FROM workflow_executions WHERE id = CAST(:id AS uuid)"),
@@ -87,7 +87,7 @@ class TestDefault:
         self, control_plane: ControlPlane, tools: Tools, executed_at: Age
     ) -> None:
         await make_partitions(tools, NOW)
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             await PartitionRepository(session).drop(STEPS, Month.of(NOW))
         execution_id = await executed_at(NOW, None)
         assert (await where(control_plane, execution_id))[STEPS] == {"partitions.execution_steps_default"}
@@ -109,7 +109,7 @@ class TestDefault:
     ) -> None:
         monkeypatch.setattr(service, "ATTEMPTS", 1)
         execution_id = await executed_at(NOW, None)
-        async with tools.database.transaction() as writer:
+        async with tools.database.system() as writer:
             statement = text("UPDATE workflow_executions SET halted = true WHERE id = :id")
             await writer.execute(statement, {"id": execution_id})
             assert (await make_partitions(tools, NOW))["postponed"] == 4
@@ -118,7 +118,7 @@ class TestDefault:
 
     async def test_nothing_else_refers_to_what_is_put_back(self, tools: Tools) -> None:
         """Rows that refer to an execution are removed and put back; what referred to those would be lost."""
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             second = await session.scalars(
                 text(
                     "SELECT CAST(conrelid AS regclass)::text FROM pg_constraint WHERE contype = 'f' AND confrelid IN"

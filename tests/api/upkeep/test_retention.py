@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -13,6 +13,7 @@ from api.upkeep.partitions import service
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, PartitionRepository
 from api.upkeep.partitions.service import make_partitions
+from api.upkeep.repository import trusted_now
 from api.upkeep.retention import service as retention
 from api.upkeep.retention.service import keep_retention
 from api.upkeep.tools import Tools
@@ -33,7 +34,7 @@ async def with_partitions(tools: Tools) -> None:
 
 
 async def months(tools: Tools, table: str) -> set[Month]:
-    async with tools.database.transaction() as session:
+    async with tools.database.system() as session:
         return await PartitionRepository(session).months(table)
 
 
@@ -97,7 +98,7 @@ class TestExecutions:
     ) -> None:
         monkeypatch.setattr(service, "ATTEMPTS", 1)
         old, other = await executed_at(OLD, OLD + DAY), await executed_at(NOW, None)
-        async with tools.database.transaction() as writer:
+        async with tools.database.system() as writer:
             await writer.execute(text("UPDATE workflow_executions SET halted = true WHERE id = :id"), {"id": other})
             assert (await keep_retention(tools, NOW))["postponed"] >= 1
         assert await where(control_plane, old) == partitions_of(JANUARY)
@@ -122,7 +123,7 @@ class TestExecutions:
         made = await worker
         assert counts["postponed"] == 0
         assert JANUARY not in await months(tools, EXECUTIONS)
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             assert await session.scalar(text("SELECT count(*) FROM execution_steps")) == 2 * made
 
     async def test_old_ones_without_a_partition(
@@ -145,13 +146,13 @@ class TestRows:
             "dead_outbox_entries": settings.outbox_retention_days * DAY,
             "idempotency_keys": DAY,
         }
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             for number, sign in enumerate((-1, 1)):
                 since = {name: NOW - age + sign * an_hour for name, age in ages.items()}
                 await self.insert(session, number, execution_id, since)
         counts = await keep_retention(tools, NOW)
         assert {name: counts[name] for name in ages} == dict.fromkeys(ages, 1)
-        async with tools.database.transaction() as session:
+        async with tools.database.system() as session:
             assert list(await session.scalars(text("SELECT id FROM received_events"))) == ["1"]
             assert await session.scalar(text("SELECT CAST(input AS text) FROM prepared_inputs")) == "1"
             # The order that is not dead is as old as nothing else, and stays.
@@ -176,6 +177,40 @@ class TestRows:
         for name, statement in statements.items():
             used = {key: value for key, value in values.items() if f":{key}" in statement}
             await session.execute(text(statement), used | {"since": since[name]})  # type: ignore[attr-defined]
+
+
+class TestClock:
+    @pytest.mark.parametrize(
+        ("before", "trusted"),
+        [
+            (None, timedelta()),
+            (timedelta(hours=-6), timedelta()),
+            (timedelta(days=-300), timedelta(days=-298)),
+            (timedelta(days=300), timedelta()),
+        ],
+        ids=["first run", "as always", "leapt ahead, or was off", "set back"],
+    )
+    async def test_two_days_a_run(self, tools: Tools, before: timedelta | None, trusted: timedelta) -> None:
+        async with tools.database.system() as session:
+            now = await PartitionRepository(session).now()
+            if before is not None:
+                statement = text("INSERT INTO upkeep_runs VALUES ('retention', :at), ('other', '2001-01-01')")
+                await session.execute(statement, {"at": now + before})
+            found = await trusted_now(session, "retention")
+            assert timedelta() <= found - (now + trusted) < timedelta(minutes=1)
+            again = await trusted_now(session, "retention")
+            assert timedelta() <= again - now < timedelta(minutes=1), "the second run believes what the first saw"
+
+    async def test_a_leap_removes_nothing(self, control_plane: ControlPlane, tools: Tools, executed_at: Age) -> None:
+        """A clock that is a year ahead for some hours: as for the job, what it finds is a year older than it was."""
+        await keep_retention(tools)
+        ended = datetime.now(UTC) - timedelta(days=400)
+        execution_id = await executed_at(ended, ended)
+        async with tools.database.system() as session:
+            await session.execute(text("UPDATE upkeep_runs SET began_at = began_at - interval '365 d'"))
+        assert (await keep_retention(tools))["executions"] == 0
+        assert await where(control_plane, execution_id) != NOWHERE
+        assert (await keep_retention(tools))["executions"] == 1
 
 
 class TestEndpoint:

@@ -21,7 +21,7 @@ NAME = {"name": "Ann"}
 
 
 async def executions(plane: ControlPlane) -> list[Any]:
-    async with plane.database.transaction() as session:
+    async with plane.database.system() as session:
         return list(await session.execute(text("SELECT id, input, trigger FROM workflow_executions")))
 
 
@@ -72,7 +72,7 @@ class TestRoute:
 
     async def test_authentication_that_cannot_be_checked_is_never_open(self, control_plane: ControlPlane) -> None:
         await control_plane.publish()
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             await session.execute(text("""UPDATE webhook_routes SET config = '{"auth": {"type": "hmac"}}'"""))
         response = await control_plane.public.post(URL, json=NAME)
         assert response.status_code == 403
@@ -250,7 +250,7 @@ class TestSync:
         execution_id = await control_plane.execute()
         grant = await control_plane.lease(execution_id, published["digest"])
         await self.answering(control_plane, *answers)(execution_id, grant)
-        async with control_plane.database.transaction() as session:
+        async with control_plane.database.system() as session:
             assert (await session.scalar(text("SELECT answer ->> 'body' FROM workflow_executions"))) == "first"
 
     async def test_headers_cannot_break_the_answer_or_our_origin(self, control_plane: ControlPlane) -> None:

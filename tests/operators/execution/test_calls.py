@@ -15,8 +15,10 @@ from tests.operators.execution.plans import model_step, plan_of, step
 pytestmark = pytest.mark.unit
 
 
-def call(workflow: str, step_id: str = "call", *, input: Any = None, wait: bool = True, **fields: Any) -> Step:
-    config = {"workflow": workflow, "input": {} if input is None else input, "wait": wait}
+def call(
+    workflow: str, step_id: str = "call", *, input: Any = None, wait: bool = True, version: Any = None, **fields: Any
+) -> Step:
+    config = {"workflow": workflow, "version": version, "input": {} if input is None else input, "wait": wait}
     return step(step_id, type="workflow", config=config, **fields)
 
 
@@ -93,6 +95,21 @@ async def test_what_cannot_be_called(plan: Plan, others: tuple[Plan, ...], code:
     result = await run(plan, *others)
     assert result.steps["call"].error is not None
     assert result.steps["call"].error.code == code
+
+
+@pytest.mark.parametrize(("version", "label"), [("1.0", "1.0"), (2, "2"), ("2", "2")])
+async def test_a_version_of_this_label_is_called(version: Any, label: str) -> None:
+    result = await run(plan_of(call("child", version=version)), child(step("a")).model_copy(update={"label": label}))
+    assert result.status == "success"
+
+
+@pytest.mark.parametrize("version", ["1.1", 1])
+async def test_a_version_of_another_label_is_not(version: Any) -> None:
+    error = (await run(plan_of(call("child", version=version)), child(step("a")))).steps["call"].error
+    assert error is not None
+    assert error.code == "unknown_version"
+    assert repr(version) in error.message
+    assert "label '1.0'" in error.message
 
 
 async def test_a_workflow_may_call_itself_only_so_often() -> None:

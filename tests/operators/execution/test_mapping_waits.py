@@ -11,6 +11,7 @@ import pytest
 
 from compiler.plan import Plan, Step, Unit
 from operators.execution.runner import UnitOutcome
+from operators.execution.store import MOST_AWAITED
 from operators.steps.base import Scope, StepFailedError, StepResult, StepServices, Waiting, Wake
 from operators.steps.registry import HANDLERS
 from tests.operators.execution.plans import plan_of, step
@@ -28,7 +29,7 @@ class Doors:
         self.polls: list[str] = []
         self.abandoned: list[str] = []
         self.until: datetime | None = None
-        self.awaited: dict[str, str] = {}
+        self.awaited: dict[str, tuple[str, ...]] = {}
 
     def render(self, step: Step, scope: Scope) -> None:
         return None
@@ -38,7 +39,7 @@ class Doors:
         self.polls.append(name)
         if f"broken {name}" in self.open:
             raise StepFailedError("broken", "it broke", retryable=False)
-        return StepResult(name) if name in self.open else Wake(until=self.until, awaited=self.awaited.get(name))
+        return StepResult(name) if name in self.open else Wake(until=self.until, awaited=self.awaited.get(name, ()))
 
     async def abandon(self, request: Any, services: StepServices, waiting: Waiting) -> None:
         self.abandoned.append(waiting.key.step_id)
@@ -136,17 +137,25 @@ class TestGivenBack:
 
     async def test_it_wakes_at_the_first_moment_and_for_what_is_awaited(self, types: ByItem, doors: Doors) -> None:
         run = Parked(map_plan(door("b")), input=[0, 1])
-        doors.until, doors.awaited = START + timedelta(seconds=90), {"m[1].b": "child"}
+        doors.until, doors.awaited = START + timedelta(seconds=90), {"m[1].b": ("child",)}
         wake = (await run.look()).wake
         assert wake is not None
-        assert (wake.until, wake.awaited) == (doors.until, "child")
+        assert (wake.until, wake.awaited) == (doors.until, ("child",))
 
-    async def test_of_several_that_are_awaited_it_looks_again_soon(self, types: ByItem, doors: Doors) -> None:
+    async def test_it_wakes_for_each_of_several_that_are_awaited(self, types: ByItem, doors: Doors) -> None:
         run = Parked(map_plan(door("b")), input=[0, 1])
-        doors.awaited = {"m[0].b": "one", "m[1].b": "two"}
+        doors.awaited = {"m[0].b": ("one",), "m[1].b": ("two",)}
         wake = (await run.look()).wake
         assert wake is not None
-        assert wake.until == START + timedelta(seconds=5)
+        assert (wake.until, wake.awaited) == (None, ("one", "two"))
+
+    async def test_of_more_than_it_can_be_told_of_it_looks_again_soon(self, types: ByItem, doors: Doors) -> None:
+        count = MOST_AWAITED + 1
+        run = Parked(map_plan(door("b"), concurrency=count), input=list(range(count)))
+        doors.awaited = {f"m[{number}].b": (f"child{number}",) for number in range(count)}
+        wake = (await run.look()).wake
+        assert wake is not None
+        assert (wake.until, len(wake.awaited)) == (START + timedelta(seconds=5), MOST_AWAITED)
 
     async def test_a_failure_waits_for_what_waits_and_starts_nothing(self, types: ByItem, doors: Doors) -> None:
         run = Parked(map_plan(door("b", next="c"), scripted("c"), concurrency=2), input=[0, 1, 2])

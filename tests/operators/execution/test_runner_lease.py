@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from operators.execution.memory import InMemoryStore
+from operators.execution.records import LeaseGrant, LeaseRequest
 from operators.execution.store import RejectedError, StaleLeaseError, StoreError
 from tests.operators.execution.plans import plan_of, step
 from tests.operators.execution.runner_tools import (
+    START,
     ImpatientClock,
     Run,
     Scripted,
@@ -104,3 +108,47 @@ def _failing_first(call: Any, *, times: int, error: StoreError | None = None) ->
         return await call(*args)
 
     return wrapped
+
+
+class OfAnotherTime:
+    """A store whose clock is some way ahead of the runner's."""
+
+    def __init__(self, store: InMemoryStore, ahead: timedelta) -> None:
+        self._store = store
+        self.ahead = ahead
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def lease(self, execution_id: str, request: LeaseRequest) -> LeaseGrant:
+        grant = await self._store.lease(execution_id, request)
+        return grant.model_copy(update={"now": START + self.ahead})
+
+
+class TestClock:
+    @pytest.mark.parametrize("hours", [-30, 5])
+    async def test_the_stores_time_counts(self, types: Scripted, hours: int) -> None:
+        run = Run(plan_of(scripted("a"), timeout_seconds=60.0))
+        ahead = timedelta(seconds=20)
+        run.clock.seconds = 3600.0 * hours
+        types.gate("a")
+        task = asyncio.create_task(run.unit(store=OfAnotherTime(run.store, ahead)))
+        await types.begun("a")
+        assert run.statuses() == {"a": "running"}
+        await run.clock.move(5)
+        types.open("a")
+        assert (await task).kind == "done"
+        record = run.execution.steps["a"]
+        assert (record.started_at, record.ended_at) == (START + ahead, START + ahead + timedelta(seconds=5))
+
+    async def test_what_began_later_than_now_took_no_time(self, types: Scripted) -> None:
+        """The store's clock was set back while a step waited."""
+        pause = step("pause", type="wait", config={"seconds": 60})
+        run = Run(plan_of(pause))
+        store = OfAnotherTime(run.store, timedelta(hours=2))
+        assert (await run.unit(store=store, parks=True)).kind == "waiting"
+        store.ahead = timedelta(hours=1)
+        assert (await run.unit(store=store, owner="two", parks=True)).kind == "waiting"
+        store.ahead = timedelta(hours=2, seconds=61)
+        assert (await run.unit(store=store, owner="three", parks=True)).kind == "done"
+        assert run.execution.steps["pause"].duration_ms == 61_000

@@ -99,7 +99,7 @@ class TestParked:
         outcome = await run.unit("ask", parks=True)
         approval = run.execution.approvals["ask"]
         assert outcome.wake is not None
-        assert outcome.wake == Wake(until=outcome.wake.until, awaited=approval.id)
+        assert outcome.wake == Wake(until=outcome.wake.until, awaited=(approval.id,))
         assert (outcome.wake.until is not None and outcome.wake.until - START).seconds == 60  # type: ignore[union-attr]
 
     async def test_another_process_asks_no_second_time(self) -> None:
@@ -109,7 +109,7 @@ class TestParked:
         assert first.wake.until is None
         again = await run.unit("ask", parks=True, owner="two")
         assert again.wake == first.wake
-        run.store.decide(str(first.wake.awaited), "approve")
+        run.store.decide(first.wake.awaited[0], "approve")
         assert (await run.unit("ask", parks=True, owner="three")).kind == "done"
 
 

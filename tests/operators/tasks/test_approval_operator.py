@@ -105,7 +105,7 @@ def test_the_trigger_holds_ids_and_a_moment(world: World, airflow: Supervisor) -
     until = arguments.pop("until")
     assert name == "operators.tasks.triggers.ApprovalTrigger"
     approval = world.store.execution("run-1").approvals["ask"]
-    assert arguments == {"execution_id": "run-1", "awaited": approval.id, "task_instance_id": str(TASK_INSTANCE)}
+    assert arguments == {"execution_id": "run-1", "awaited": [approval.id], "task_instance_id": str(TASK_INSTANCE)}
     assert before + 59 < until < before + 70
 
 
@@ -116,7 +116,7 @@ async def fire(trigger: ApprovalTrigger) -> Any:
 
 async def test_the_trigger_fires_at_a_decision_of_ours(world: World, airflow: Supervisor) -> None:
     trigger = await asyncio.to_thread(Task(world, plan()).park)
-    world.store.decide(str(trigger.awaited), "approve")
+    world.store.decide(trigger.awaited[0], "approve")
     assert await fire(trigger) is None
 
 
@@ -129,7 +129,7 @@ async def test_the_trigger_fires_at_an_answer_that_was_quicker_than_parking(worl
 
 def test_an_answer_of_ours(world: World, airflow: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(world, plan())
-    world.store.decide(str(task.park().awaited), "approve", by="bob")
+    world.store.decide(task.park().awaited[0], "approve", by="bob")
     task.resume(monkeypatch)
     execution = world.store.execution("run-1")
     assert execution.status == "success"
@@ -165,7 +165,7 @@ def test_an_answer_in_airflow_that_does_not_count_opens_it_again(
 
 def test_the_first_answer_counts(world: World, airflow: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(world, plan(routes={"approve": "x"}))
-    world.store.decide(str(task.park().awaited), "reject", by="bob")
+    world.store.decide(task.park().awaited[0], "reject", by="bob")
     task.resume(monkeypatch, "Approve")
     approval = world.store.execution("run-1").approvals["ask"]
     assert (approval.decision, approval.by) == ("reject", "bob")
@@ -183,7 +183,7 @@ def test_a_rejection_fails_the_task_and_says_no_more_than_its_code(
     world: World, airflow: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = Task(world, plan())
-    world.store.decide(str(task.park().awaited), "reject", comment=MARKER)
+    world.store.decide(task.park().awaited[0], "reject", comment=MARKER)
     with pytest.raises(AirflowFailException) as failure:
         task.resume(monkeypatch)
     assert str(failure.value) == "the execution failed: step ask (approval_rejected)"

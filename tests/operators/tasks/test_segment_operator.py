@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,8 @@ from tests.stubs.http_server import HttpServer
 from tests.stubs.runtime_api import TOKEN, RuntimeApi
 
 pytestmark = pytest.mark.unit
+
+DAG_ID = "test__flow-v3"
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
@@ -79,8 +82,8 @@ class World:
 
     def execute(self, plan: PlanFile, unit: str = "all", kind: type[SegmentOperator] = SegmentOperator) -> None:
         dag_run = SimpleNamespace(
-            run_id="run-1", clear_number=self.clear_number, run_type=self.run_type, logical_date=self.logical_date,
-            run_after=NOW, conf=self.conf,
+            run_id="run-1", dag_id=DAG_ID, clear_number=self.clear_number, run_type=self.run_type,
+            logical_date=self.logical_date, run_after=NOW, conf=self.conf,
         )  # fmt: skip
         operator = kind(task_id=unit, plan=plan)
         operator._lock_for_execution = True
@@ -168,13 +171,28 @@ class TestWaiting:
         assert name == "operators.tasks.triggers.StepTrigger"
         began = world.store.execution("run-1").steps["pause"].started_at
         assert began is not None
-        assert arguments == {"execution_id": "run-1", "awaited": None, "until": began.timestamp() + 3600}
+        assert arguments == {"execution_id": "run-1", "awaited": [], "until": began.timestamp() + 3600}
         assert (deferred.value.method_name, deferred.value.kwargs) == ("resume", None)
+
+    def test_a_trigger_that_airflow_has_stored_since_it_had_one_id(self) -> None:
+        assert [StepTrigger("run-1", stored).awaited for stored in ("child", None)] == [["child"], []]
 
     async def test_the_trigger_fires_at_the_moment(self, world: World) -> None:
         world.publish(self.plan(3600))
         events = [event async for event in StepTrigger("run-1", until=time.time() + 0.2).run()]
         assert [event.payload for event in events] == [None]
+
+    async def test_the_moment_is_that_of_the_control_planes_clock(self, world: World) -> None:
+        world.publish(self.plan(3600))
+        world.api.ahead = timedelta(hours=1)
+        due = StepTrigger("run-1", until=time.time() + 3599)
+        assert [event.payload async for event in due.run()] == [None]
+        asked = len(world.api.calls)
+        world.api.ahead = -timedelta(hours=1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.2):
+                [event async for event in StepTrigger("run-1", until=time.time()).run()]
+        assert len(world.api.calls) - asked <= 5, "each watch is held open, not asked again and again"
 
     async def test_the_trigger_fires_when_the_execution_fails(self, world: World) -> None:
         world.publish(self.plan(3600))
@@ -354,12 +372,17 @@ class TestRunStart:
         return sent
 
     def test_manual(self, world: World) -> None:
-        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": None}
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": None, "dag_id": DAG_ID}
 
     @pytest.mark.parametrize("run_type", [DagRunType.SCHEDULED, DagRunType.BACKFILL_JOB])
     def test_scheduled(self, world: World, run_type: DagRunType) -> None:
         world.run_type, world.logical_date = run_type, datetime(2026, 11, 24, 9, tzinfo=UTC)
-        assert self.lease(world) == {"scheduled": True, "due_at": world.logical_date, "input_id": None}
+        assert self.lease(world) == {
+            "scheduled": True,
+            "due_at": world.logical_date,
+            "input_id": None,
+            "dag_id": DAG_ID,
+        }
 
     @pytest.mark.parametrize(
         ("conf", "input_id"),
@@ -368,4 +391,4 @@ class TestRunStart:
     )  # fmt: skip
     def test_only_the_input_id_of_the_conf_is_sent(self, world: World, conf: Any, input_id: str | None) -> None:
         world.conf = conf
-        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": input_id}
+        assert self.lease(world) == {"scheduled": False, "due_at": NOW, "input_id": input_id, "dag_id": DAG_ID}

@@ -156,7 +156,9 @@ class TestShow:
     def test_unpublished(self, ann: TestClient) -> None:
         assert ann.get(f"{PREFIX}/dags/acme__other/form").status_code == 404
 
-    @pytest.mark.parametrize("dag_id", ["acme__", "acme__release__", "acme__Greet", "acme____class__"])
+    @pytest.mark.parametrize(
+        "dag_id", ["acme__", "acme__release__", "acme__Greet", "acme____class__", "acme__greet-v2"]
+    )
     def test_no_workflow(self, ann: TestClient, api: FormApi, dag_id: str) -> None:
         assert ann.get(f"{PREFIX}/dags/{quote(dag_id)}/form").status_code == 404
         assert api.calls == 0
@@ -217,6 +219,23 @@ class TestSend:
         assert ann.post(PATH, data={"token": token, "input.name": "Ann"}).status_code == 503
 
 
+class TestTwice:
+    def test_the_same_form_starts_one(self, ann: TestClient, api: FormApi) -> None:
+        data = {"token": token_of(ann.get(PATH).text), "input.name": "Ann"}
+        first, second = ann.post(PATH, data=data), ann.post(PATH, data=data)
+        assert api.inputs == [{"name": "Ann"}]
+        assert (first.status_code, second.status_code) == (202, 202)
+        assert ("Started." in first.text, "Started before." in second.text) == (True, True)
+        assert EXECUTION_ID in second.text
+
+    def test_another_input_or_page_starts_another(self, ann: TestClient, api: FormApi) -> None:
+        token = token_of(ann.get(PATH).text)
+        for name in ("Ann", "Bob"):
+            assert ann.post(PATH, data={"token": token, "input.name": name}).status_code == 202
+        assert send(ann, name="Ann").status_code == 202
+        assert api.inputs == [{"name": "Ann"}, {"name": "Bob"}, {"name": "Ann"}]
+
+
 class TestForgery:
     """What another site makes a browser send carries the cookie, and no token."""
 
@@ -227,7 +246,7 @@ class TestForgery:
 
     def test_token_of_another_user_or_dag(self, ann: TestClient, api: FormApi) -> None:
         tokens = form_module._tokens()
-        for content in (["bob", DAG], ["ann", "acme__other"]):
+        for content in (["bob", DAG, "page"], ["ann", "acme__other", "page"], ["ann", DAG], "ann"):
             data = {"token": tokens.dumps(content), "input.name": "Ann"}
             assert ann.post(PATH, data=data).status_code == 403
 

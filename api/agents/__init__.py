@@ -1,0 +1,1 @@
+"""Agents: what designers make. Each has a draft and published versions."""

@@ -1,0 +1,1 @@
+"""Live events of executions: the journal, told as it grows."""

@@ -1,0 +1,1 @@
+"""Identity: roles, permissions, and who calls."""

@@ -1,0 +1,93 @@
+"""The one table of roles and permissions. Routes name a permission of it; ``docs/roles.md`` is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Literal, get_args
+
+Role = Literal["admin", "organization_owner", "team_lead", "developer", "viewer"]
+MemberRole = Literal["organization_owner", "team_lead", "developer", "viewer"]
+MEMBER_ROLES: tuple[MemberRole, ...] = get_args(MemberRole)
+"""Roles that an organisation gives; ``admin`` is of the platform."""
+
+PERMISSIONS = {
+    "account:own": "see and change the own account, its sessions and its organisations",
+    "agent:create": "make an agent",
+    "agent:edit": "change an agent",
+    "agent:read": "see agents",
+    "api_key:manage": "see and revoke every API key of the organisation",
+    "api_key:own": "make API keys, see and revoke the own ones",
+    "approval:answer": "decide an approval",
+    "approval:read": "see approvals",
+    "billing:manage": "change how the organisation pays",
+    "billing:read": "see what the organisation pays",
+    "event:send": "send events, which start workflows",
+    "execution:cancel": "cancel an execution",
+    "execution:read": "see executions with what went in and came out",
+    "execution:run": "start a workflow; run an execution again",
+    "org:edit": "rename the organisation",
+    "org:read": "see the organisation",
+    "platform:organizations": "make organisations",
+    "relay:manage": "pause and resume the organisation; have dead letters delivered again",
+    "relay:read": "see what is paused and what was given up",
+    "team:manage": "make and remove teams, change who is in them",
+    "team:read": "see teams and who is in them",
+    "user:invite": "invite people, in a role not above the own",
+    "user:manage": "change members' roles, remove members",
+    "user:read": "see the members and who is invited",
+    "variable:edit": "set and remove variables, secret ones too",
+    "variable:read": "see variables; the values of secret ones nobody sees",
+    "workflow:create": "make a workflow",
+    "workflow:edit": "change a workflow",
+    "workflow:pause": "pause and resume a workflow",
+    "workflow:publish": "publish a workflow: the next executions use it",
+    "workflow:read": "see workflows",
+}
+"""Permission -> what it lets one do."""
+
+_VIEWER = ("agent:read", "workflow:read", "account:own", "api_key:own", "approval:read", "execution:read", "org:read",
+           "relay:read", "team:read", "user:read", "variable:read")  # fmt: skip
+_DEVELOPER = (*_VIEWER, "agent:create", "agent:edit", "workflow:create", "workflow:edit", "approval:answer",
+              "event:send", "execution:*", "variable:*")  # fmt: skip
+_TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "user:invite")
+_OWNER = (*_TEAM_LEAD, "org:*", "user:manage", "billing:*", "api_key:*")
+
+ROLES: dict[Role, tuple[str, ...]] = {
+    "admin": ("*",),
+    "organization_owner": _OWNER,
+    "team_lead": _TEAM_LEAD,
+    "developer": _DEVELOPER,
+    "viewer": _VIEWER,
+}
+"""Role -> what it may: permissions, ``noun:*`` for all of a noun, ``*`` for all."""
+
+
+def allows(patterns: Iterable[str], permission: str) -> bool:
+    """Tell whether one of the patterns covers a permission."""
+    noun = permission.partition(":")[0]
+    return any(pattern in (permission, f"{noun}:*", "*") for pattern in patterns)
+
+
+def is_pattern(text: str) -> bool:
+    """Tell whether a text is a permission, ``noun:*`` of a noun that there is, or ``*``."""
+    noun, _, verb = text.partition(":")
+    known_noun = verb == "*" and any(name.startswith(f"{noun}:") for name in PERMISSIONS)
+    return text == "*" or text in PERMISSIONS or known_noun
+
+
+def expand(patterns: Iterable[str]) -> frozenset[str]:
+    """Return the permissions that patterns cover."""
+    given = tuple(patterns)
+    return frozenset(permission for permission in PERMISSIONS if allows(given, permission))
+
+
+@cache
+def permissions_of(role: Role) -> frozenset[str]:
+    """Return the permissions of a role."""
+    return expand(ROLES[role])
+
+
+def is_above(role: Role, other: Role) -> bool:
+    """Tell whether a role may something that the other may not: nobody gives a role that is above their own."""
+    return not permissions_of(role) <= permissions_of(other)

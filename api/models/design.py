@@ -1,0 +1,31 @@
+"""What designers work on: drafts."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import Computed, ForeignKeyConstraint, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.models.base import Base, CreatedAt, OptionalJson, OrganizationKey
+
+
+class AgentWorkflow(Base):
+    """An agent's draft. ``source`` is the workflow's JSON as it was sent; ``canvas`` is what a designer's screen keeps
+    beside it. ``revision`` grows with each change."""
+
+    __tablename__ = "agent_workflows"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "agent_id"], ["agents.organization_id", "agents.id"], ondelete="CASCADE"
+        ),
+    )
+
+    organization_id: Mapped[OrganizationKey]
+    agent_id: Mapped[UUID] = mapped_column(primary_key=True)
+    revision: Mapped[int]
+    source: Mapped[bytes] = mapped_column(LargeBinary)
+    source_digest: Mapped[str] = mapped_column(Computed("encode(sha256(source), 'hex')", persisted=True))
+    canvas: Mapped[OptionalJson]
+    updated_at: Mapped[CreatedAt]
+    updated_by: Mapped[str | None]

@@ -1,0 +1,1 @@
+"""Pins: the versions of workflows that calls of others name."""

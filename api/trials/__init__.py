@@ -1,0 +1,1 @@
+"""Trials: tests of drafts, run in this process and told step by step. Nothing of them is kept."""

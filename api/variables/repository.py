@@ -1,0 +1,112 @@
+"""SQL of variables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.models import Variable
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What an execution keeps of its variables.
+
+    :param values: Of those that it may read; what is not set is left out.
+    :param secret: Names of those that it may not.
+    """
+
+    values: dict[str, Any]
+    secret: list[str]
+
+
+class VariableRepository:
+    """Variables of one organisation."""
+
+    def __init__(self, session: AsyncSession, organization_id: UUID) -> None:
+        self._session = session
+        self._organization_id = organization_id
+
+    async def snapshot(self, names: tuple[str, ...], environment: str) -> Snapshot:
+        """Return the named variables of an environment; of secret ones the names only."""
+        if not names:
+            return Snapshot({}, [])
+        query = select(Variable.name, Variable.secret, Variable.value).where(
+            Variable.organization_id == self._organization_id,
+            Variable.environment == environment,
+            Variable.name.in_(names),
+        )
+        rows = (await self._session.execute(query.order_by(Variable.name))).all()
+        return Snapshot(
+            {row.name: row.value for row in rows if not row.secret}, [row.name for row in rows if row.secret]
+        )
+
+    async def find(self, environment: str, name: str) -> Variable | None:
+        """Return a variable."""
+        return await self._session.scalar(
+            select(Variable)
+            .where(
+                Variable.organization_id == self._organization_id,
+                Variable.environment == environment,
+                Variable.name == name,
+            )
+            .execution_options(populate_existing=True)
+        )
+
+    async def all(self, environment: str | None) -> Sequence[Variable]:
+        """Return the variables, of one environment or of all."""
+        query = select(Variable).where(Variable.organization_id == self._organization_id)
+        if environment is not None:
+            query = query.where(Variable.environment == environment)
+        return (await self._session.scalars(query.order_by(Variable.environment, Variable.name))).all()
+
+    async def lock(self) -> None:
+        """Let one change of the organisation's variables at a time through, until the transaction ends."""
+        name = f"{self._organization_id}:variables"
+        await self._session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 2))))
+
+    async def count(self) -> int:
+        """Return how many there are."""
+        query = select(func.count()).where(Variable.organization_id == self._organization_id)
+        return await self._session.scalar(query) or 0
+
+    async def set(self, environment: str, name: str, *, value: Any, sealed: bytes | None) -> None:
+        """Store a variable, in place of the one that is there.
+
+        :param sealed: The encrypted value of a secret one.
+        """
+        statement = insert(Variable).values(
+            organization_id=self._organization_id,
+            environment=environment,
+            name=name,
+            secret=sealed is not None,
+            value=value,
+            sealed=sealed,
+            updated_at=func.clock_timestamp(),
+        )
+        columns = ("secret", "value", "sealed", "updated_at")
+        await self._session.execute(
+            statement.on_conflict_do_update(
+                index_elements=["organization_id", "environment", "name"],
+                set_={column: statement.excluded[column] for column in columns},
+            )
+        )
+
+    async def remove(self, environment: str, name: str) -> bool:
+        """Remove a variable; False if there is none."""
+        removed = await self._session.execute(
+            delete(Variable)
+            .where(
+                Variable.organization_id == self._organization_id,
+                Variable.environment == environment,
+                Variable.name == name,
+            )
+            .returning(Variable.name)
+        )
+        return removed.first() is not None

@@ -1,0 +1,191 @@
+"""Every route for every role, from the OpenAPI document and the table of permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from api.auth import PUBLIC, declare_permissions
+from api.identity.permissions import PERMISSIONS, ROLES, Role, permissions_of
+from tests.api.control_plane import ControlPlane, workflow
+from tests.api.identity.people import People
+
+pytestmark = pytest.mark.platform
+
+METHODS = ("get", "post", "put", "patch", "delete")
+NOBODY = "01990000-0000-7000-8000-0000000000ff"
+OTHER_DOORS = ("/health", "/ready", "/metrics", "/webhook/", "/runtime/v1/", "/.well-known/jwks.json")
+
+BODIES: dict[str, Any] = {
+    "POST /api/v1/workflows/execute": {"workflow_id": "theirs", "input": {}},
+    "POST /api/v1/workflows/{workflow_id}/inputs": {"input": {}},
+    "POST /api/v1/approvals/{approval_id}/decision": {"decision": "approve"},
+    "POST /api/v1/auth/switch": {"organization": "theirs"},
+    "PUT /api/v1/auth/password": {"current_password": "x", "new_password": "x" * 12},
+    "PATCH /api/v1/organizations/{slug}": {"name": "Mine"},
+    "PUT /api/v1/members/{user_id}": {"role": "viewer"},
+    "PUT /api/v1/variables/{name}": {"value": 1},
+    "PATCH /api/v1/agents/{agent_id}": {"name": "Mine"},
+    "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
+}
+"""Bodies that pass the check of their shape; the other routes have none, or are not asked for another's things."""
+QUERIES = {"/api/v1/agents/{agent_id}/diff": {"from": "1"}}
+IN_ITS_BODY = {"POST /api/v1/workflows/execute", "POST /api/v1/auth/switch"}
+MAKES_ITS_OWN = {
+    "POST /api/v1/workflows/{workflow_id}/publish",
+    "PUT /api/v1/variables/{name}",
+    "DELETE /api/v1/variables/{name}",
+}
+"""Routes whose ids are the caller's to choose, or are the caller's by then."""
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str, str | None]]:
+    """Method, path and permission of each route of ``/api/v1``."""
+    for path, item in app.openapi()["paths"].items():
+        for method in METHODS:
+            if path.startswith("/api/v1/") and method in item:
+                yield method.upper(), path, item[method].get("x-permission")
+
+
+class TestDeclarations:
+    def test_every_route_has_a_permission_or_is_public(self, application: FastAPI) -> None:
+        found = list(routes(application))
+        assert len(found) > 40
+        for method, path, permission in found:
+            assert (permission in PERMISSIONS) != ((method, path) in PUBLIC), f"{method} {path}: {permission}"
+
+    def test_public_routes_exist(self, application: FastAPI) -> None:
+        assert {(method, path) for method, path, _ in routes(application)} >= PUBLIC
+
+    def test_no_other_door(self, application: FastAPI) -> None:
+        for path in application.openapi()["paths"]:
+            assert path.startswith(("/api/v1/", *OTHER_DOORS)), path
+
+    def test_runtime_routes_ask_for_the_runtime_token(self, application: FastAPI) -> None:
+        for path, item in application.openapi()["paths"].items():
+            if path.startswith("/runtime/v1/"):
+                assert all({"Runtime token": []} in item[method]["security"] for method in item), path
+
+    def test_a_route_without_one_stops_the_start(self) -> None:
+        router = APIRouter()
+
+        @router.get("/api/v1/open-to-all")
+        async def forgotten() -> None: ...
+
+        with pytest.raises(RuntimeError, match="/api/v1/open-to-all"):
+            declare_permissions(router.routes)
+
+
+def names_anothers(route: str, role: Role) -> bool:
+    """Tell whether a call of these tests names another organisation's thing. Admins may go to every organisation."""
+    may_go = role == "admin" and route.endswith("/switch")
+    return ("{" in route or route in IN_ITS_BODY) and route not in MAKES_ITS_OWN and not may_go
+
+
+async def call(client: httpx.AsyncClient, method: str, path: str, ids: dict[str, str]) -> httpx.Response:
+    body = BODIES.get(f"{method} {path}", {} if method in ("POST", "PUT", "PATCH") else None)
+    return await client.request(
+        method, path.format(**ids), params=QUERIES.get(path), json=body, headers={"if-match": "*"}
+    )
+
+
+@pytest.fixture
+async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
+    """Ids of another organisation's things, for each parameter of a path."""
+    owner = await people.client("organization_owner", "theirs")
+    await owner.post("/api/v1/workflows/theirs/publish", json=workflow(id="theirs"))
+    answer = await owner.post("/api/v1/workflows/execute", json={"workflow_id": "theirs", "input": {"name": "A"}})
+    execution_id = answer.json()["execution_id"]
+    organization_id = await people.organization("theirs")
+    approval_id = await people.sql(
+        "INSERT INTO approvals (organization_id, execution_id, epoch, step_id, title, assignees, on_timeout)"
+        " VALUES (:org, :execution, 0, 'hello', '\"x\"', '[]', 'reject') RETURNING id",
+        org=organization_id, execution=UUID(execution_id),
+    )  # fmt: skip
+    letter_id = await people.sql("UPDATE outbox SET dead = true RETURNING id")
+    member = await people.user("member@theirs.test", "viewer", "theirs")
+    team = (await owner.post("/api/v1/teams", json={"name": "T"})).json()["id"]
+    assert (await owner.put(f"/api/v1/teams/{team}/members/{member}")).status_code == 204
+    invitation = await owner.post("/api/v1/invitations", json={"email": "n@theirs.test", "role": "viewer"})
+    key = await owner.post("/api/v1/api-keys", json={"name": "K", "permissions": ["org:read"], "expires_at": None})
+    assert (await owner.put("/api/v1/variables/theirs", json={"value": 1})).status_code == 201
+    agent_id = (await owner.get("/api/v1/agents")).json()["agents"][0]["id"]
+    session = (await owner.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
+    return {
+        "workflow_id": "theirs", "run_id": execution_id, "execution_id": execution_id, "approval_id": str(approval_id),
+        "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
+        "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
+        "invitation_id": invitation.json()["id"], "key_id": key.json()["id"], "session_id": session,
+    }  # fmt: skip
+
+
+class TestMatrix:
+    async def test_anonymous(self, control_plane: ControlPlane) -> None:
+        for method, path, permission in routes(control_plane.app):
+            ids = (
+                dict.fromkeys(("workflow_id", "letter_id", "name", "number"), "1")
+                | dict.fromkeys(UUIDS, NOBODY)
+                | {"slug": "x"}
+            )
+            for client in (control_plane.public, control_plane.runtime):
+                status = (await call(client, method, path, ids)).status_code
+                assert (status == 401) is (permission is not None), f"{method} {path}: {status}"
+
+    @pytest.mark.parametrize("role", ROLES)
+    async def test_role(self, control_plane: ControlPlane, people: People, theirs: dict[str, str], role: Role) -> None:
+        """403 that names the permission without it; with it never 401, and 404 for what is another organisation's."""
+        for number, (method, path, permission) in enumerate(routes(control_plane.app)):
+            if permission is None:
+                continue
+            client = await people.client(role, email=f"user-{number}@x.test")
+            answer = await call(client, method, path, theirs)
+            name = f"{method} {path} as {role}: {answer.status_code} {answer.text}"
+            if permission not in permissions_of(role):
+                assert answer.status_code == 403, name
+                assert answer.json()["permission"] == permission, name
+            elif names_anothers(f"{method} {path}", role):
+                assert answer.status_code == 404, name
+            else:
+                assert answer.status_code not in (401, 404, 405, 500), name
+                assert "permission" not in answer.json() if answer.content else True, name
+
+    async def test_another_organisations_things_are_as_they_were(
+        self, control_plane: ControlPlane, people: People, theirs: dict[str, str]
+    ) -> None:
+        owner = await people.client("organization_owner")
+        for method, path, permission in routes(control_plane.app):
+            if permission and "{" in path and method != "GET" and f"{method} {path}" not in MAKES_ITS_OWN:
+                await call(owner, method, path, theirs)
+        for statement in (
+            "SELECT count(*) FROM workflow_executions WHERE status = 'pending'",
+            "SELECT count(*) FROM approvals WHERE decision IS NULL",
+            "SELECT count(*) FROM outbox WHERE dead",
+            "SELECT count(*) FROM team_members",
+            "SELECT count(*) FROM invitations WHERE revoked_at IS NULL",
+            "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL",
+            "SELECT count(*) FROM organizations WHERE slug = 'theirs' AND name = 'theirs'",
+            "SELECT count(*) FROM agents WHERE paused_at IS NULL",
+            "SELECT count(*) FROM variables",
+        ):
+            assert await people.sql(statement) == 1, statement
+        assert (await people.sql("SELECT count(*) FROM memberships m JOIN organizations o"
+                                 " ON o.id = m.organization_id WHERE o.slug = 'theirs'")) == 2  # fmt: skip
+
+
+UUIDS = (
+    "agent_id",
+    "run_id",
+    "execution_id",
+    "other_id",
+    "approval_id",
+    "user_id",
+    "team_id",
+    "invitation_id",
+    "key_id",
+    "session_id",
+)

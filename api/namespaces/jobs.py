@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from api.namespaces.cluster import NamespaceError, Namespaces
+from api.namespaces.cluster import NamespaceError
+from api.namespaces.preparing import open_namespaces
 from api.namespaces.repository import UnfinishedRepository
 from api.organizations.repository import OrganizationRepository
-from api.problems import Problem
-from api.settings import Settings
 from api.upkeep.tools import Counts, Tools
 
-ENSURED_SECONDS = 600.0
-"""So long a process takes a namespace that it has set right for right."""
 YOUNG = timedelta(seconds=60)
 """So old a pod must be before it is looked at: its execution's end may be on its way."""
-
-
-def open_namespaces(settings: Settings) -> Namespaces:
-    """Return the cluster.
-
-    :raises Problem: 409 where there is none to keep.
-    """
-    if settings.isolation != "kubernetes" or settings.kubernetes_config is None:
-        detail = (
-            "Namespaces are kept where AGENT_FACTORY_ISOLATION=kubernetes and AGENT_FACTORY_KUBERNETES_CONFIG "
-            "are set; one is not."
-        )
-        raise Problem(409, "not_possible_here", detail)
-    try:
-        return Namespaces(settings)
-    except NamespaceError as error:
-        raise Problem(503, "cluster_away", f"The cluster must be there; {error}.") from None
-
-
-_ensured: dict[str, float] = {}
-
-
-async def ensure_namespace(settings: Settings, organization: str) -> None:
-    """Make an organisation's namespace before its first workflow with pods is published; upkeep keeps it from then.
-
-    :raises Problem: 503 where it cannot be made.
-    """
-    if settings.kubernetes_config is None:
-        return
-    if time.monotonic() - _ensured.get(organization, float("-inf")) < ENSURED_SECONDS:
-        return
-    namespaces = await asyncio.to_thread(open_namespaces, settings)
-    try:
-        await asyncio.to_thread(namespaces.ensure, organization)
-    except NamespaceError as error:
-        raise Problem(503, "cluster_away", f"The cluster must take the organisation's namespace; {error}.") from None
-    _ensured[organization] = time.monotonic()
 
 
 async def keep_namespaces(tools: Tools) -> Counts:

@@ -8,8 +8,6 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 
 from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
-from api.namespaces.jobs import ensure_namespace
-from api.namespaces.settings import has_pods, refuse_images
 from api.tenancy import Transaction
 from api.workflows.preview import Validation, validate_source
 from api.workflows.schemas import Published
@@ -61,9 +59,6 @@ async def publish_workflow(
     """
     source = await request.body()
     compilation, plan = await compile_source(source, workflow_id, caller.organization, settings.isolation)
-    if has_pods(plan):
-        refuse_images(settings, caller.organization, plan)
-        await ensure_namespace(settings, caller.organization)
     publication = await WorkflowService(session, caller, settings).publish(source, compilation, plan)
     if publication.is_new:
         # After the answer, so after the commit: Airflow finds the release when it looks.

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.actors import actor
 from api.auth import Caller
 from api.events.repository import SubscriptionRepository
+from api.namespaces.preparing import prepare_pods
 from api.pins.service import PinService
 from api.problems import Problem, archived
 from api.releases.repository import ArtifactRepository, ReleaseRepository
@@ -107,8 +108,9 @@ class WorkflowService:
         """Put a workflow that was archived back: its newest version, or a new one where today's compiler makes
         something else of the same source.
 
-        :raises Problem: 409, as :meth:`publish`.
+        :raises Problem: 409, 422 and 503, as :meth:`publish`.
         """
+        await prepare_pods(self._settings, self._caller.organization, plan)
         await self._release_lock.lock()
         current = await self._workflows.current(plan.workflow_id)
         assert current is not None, "only what is published is archived"

@@ -13,7 +13,6 @@ from compiler.model import TaskFields
 from compiler.plan import Network
 from compiler.steps.base import StepConfig, TaskProblem
 
-
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _OURS = ("AGENT_FACTORY_", "KUBERNETES_")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from operators.tasks.triggers import StepTrigger
@@ -27,7 +28,7 @@ class PodTrigger(StepTrigger):
     def __init__(
         self,
         execution_id: str,
-        awaited: str | None = None,
+        awaited: Sequence[str] | None = None,
         until: float | None = None,
         connection: str = "",
         namespace: str = "",

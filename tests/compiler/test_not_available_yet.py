@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compiler import compile_workflow, validate_workflow
+from compiler import validate_workflow
 from tests.compiler.building import as_bytes, codes, model, problems, transform, warnings_of, workflow
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -31,7 +32,8 @@ from operators.pods.pool import PodPool
 
 VARIABLE = "AGENT_FACTORY_TEST_KUBERNETES"
 ORGANIZATION, OTHER = "acme", "other"
-PREFIX = "af-"
+PREFIX = f"af-{os.getpid()}-"
+"""Of this run: another one may be using the same cluster."""
 RUNNER = "localhost/python:3.11"
 IMAGE = "docker.io/library/python:3.11-slim"
 NODE_IMAGE = "docker.io/library/node:22-slim"
@@ -112,7 +114,9 @@ class TestCluster:
         finally:
             await pool.remove(execution_id)
 
-    def run_all(self, runs: dict[str, Callable[[], Awaitable[LocalResult]]], at_once: int = 8) -> dict[str, LocalResult]:
+    def run_all(
+        self, runs: dict[str, Callable[[], Awaitable[LocalResult]]], at_once: int = 8
+    ) -> dict[str, LocalResult]:
         """Run several plans side by side: most of the time pods start."""
 
         async def run() -> dict[str, LocalResult]:

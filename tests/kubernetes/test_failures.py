@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from operators.execution.local import LocalResult
-
 from tests.kubernetes.cluster import IMAGE, TestCluster, code, compiled
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]

@@ -30,7 +30,8 @@ def platform(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> 
     configs = tmp_path_factory.mktemp("configs")
     values = {
         "ISOLATION": "kubernetes", "ORGANIZATION": ORGANIZATION, "KUBERNETES_CONFIG": str(cluster.kubeconfig),
-        "POD_CONFIGS": str(configs), "POD_NAMESPACE_PREFIX": PREFIX, "POD_RUNNER_IMAGE": RUNNER, "POD_HOLD_SECONDS": "2",
+        "POD_CONFIGS": str(configs), "POD_NAMESPACE_PREFIX": PREFIX, "POD_RUNNER_IMAGE": RUNNER,
+        "POD_HOLD_SECONDS": "2",
         "IMAGE_POLICIES": '{"*": {"allow": ["python:3.11-slim"]}}',
     }  # fmt: skip
     with temporary_home() as home, pytest.MonkeyPatch.context() as patch:

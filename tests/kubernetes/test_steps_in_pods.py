@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-
 from functools import partial
 from typing import Any
 
@@ -49,11 +48,14 @@ def main(input):
     open('/dev/shm/left', 'w').write('left')
     os.makedirs('/tmp/deep/er')
     os.chmod('/tmp/deep', 0)
+    step = str(os.getpid())
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             while True:
                 for path in glob.glob('/proc/[0-9]*/fd/*'):
+                    if path.split('/')[2] in (step, str(os.getpid())):
+                        continue  # It can spoil its own result, of course.
                     try:
                         os.write(os.open(path, os.O_WRONLY | os.O_NONBLOCK), b'O"forged"')
                     except OSError:
@@ -119,7 +121,7 @@ def containers(cluster: TestCluster) -> Any:
 
 def chain(cluster: TestCluster) -> Any:
     tasks = [
-        code(f"s{number}", NUMBERS, input={"n": "{{ s%d.output }}" % (number - 1) if number else 0},
+        code(f"s{number}", NUMBERS, input={"n": f"{{{{ s{number - 1}.output }}}}" if number else 0},
              **({"next": [f"s{number + 1}"]} if number < 39 else {}))
         for number in range(40)
     ]  # fmt: skip

@@ -151,7 +151,7 @@ def serve_keeper(steward: Steward) -> None:
         os.unlink(KEEPER_SOCKET)
     listener.bind(KEEPER_SOCKET)
     # The tenant's container has another user id and the same group.
-    os.chmod(KEEPER_SOCKET, 0o660)  # noqa: S103
+    os.chmod(KEEPER_SOCKET, 0o660)
     listener.listen(1)
     connection, _ = listener.accept()
     os.unlink(KEEPER_SOCKET)

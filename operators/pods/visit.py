@@ -241,7 +241,9 @@ class Visit:
         if state != "done":
             return None
         attached.done.add(self._id)
-        return result_of_keeper(self._job, result, await self._timing(attached))
+        timing = await self._timing(attached)
+        timing.result = round(float(answer["age"]) * 1000, 3)
+        return result_of_keeper(self._job, result, timing)
 
     async def _cancellable(self, stream: Stream, call: Callable[[], T]) -> T:
         """Make a blocking call; where this task is cancelled, break it off."""
@@ -299,10 +301,11 @@ class Visit:
         pod = await self._pod(attached)
         base = container(pod, BASE)
         ended = base.state.terminated if base is not None else None
-        ran = (ended.finished_at - ended.started_at).total_seconds() if ended is not None else 0.0
         tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
         timing = await self._timing(attached)
-        timing.run = round(ran * 1000, 3)
+        if ended is not None:
+            timing.run = _between(ended.started_at, ended.finished_at)
+            timing.result = _between(ended.finished_at, time.time())
         return result_of_file(self._job, answer, data, tail, timing)
 
     async def _timing(self, attached: Attached) -> PodTiming:

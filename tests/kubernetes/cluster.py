@@ -12,8 +12,9 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from kubernetes import client, config
@@ -28,7 +29,9 @@ from operators.execution.local import LocalResult, run_plan
 from operators.execution.records import PodSettings
 from operators.execution.stubs import Stubs
 from operators.pods.cluster import Cluster
+from operators.pods.jobs import PodJob
 from operators.pods.pool import PodPool
+from operators.steps.base import StepResult, Waiting, Wake
 
 VARIABLE = "AGENT_FACTORY_TEST_KUBERNETES"
 ORGANIZATION, OTHER = "acme", "other"
@@ -106,6 +109,10 @@ class TestCluster:
         found = self.api().list_namespaced_pod(PREFIX + ORGANIZATION, label_selector=selector).items
         return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
+    def pools(self, plan: Plan) -> PodPool:
+        """Return a pool for each unit of a plan."""
+        return cast("PodPool", PoolPerUnit(plan, self.pool))
+
     async def run(self, plan: Plan, execution_id: str, pods: PodPool | None = None, **options: Any) -> LocalResult:
         """Run a plan with its pods on the cluster; leave none."""
         pool = pods or self.pool()
@@ -136,6 +143,38 @@ class TestCluster:
         for organization in (ORGANIZATION, OTHER):
             with contextlib.suppress(client.ApiException):
                 self.api().delete_namespace(PREFIX + organization)
+
+
+class PoolPerUnit:
+    """A pool for each unit of a plan, as units have them that are Airflow tasks of their own; stands for one pool.
+
+    :param make: Makes a unit's pool.
+    """
+
+    def __init__(self, plan: Plan, make: Callable[[str], PodPool]) -> None:
+        unit_of = {step_id: unit.id for unit in plan.units for step_id in unit.steps}
+        self._pools = {unit_id: make(unit_id) for unit_id in unit_of.values()}
+        self._unit_of = unit_of
+
+    def _pool_of(self, step_id: str) -> PodPool:
+        return self._pools[self._unit_of[step_id.partition("[")[0]]]
+
+    async def look(self, job: PodJob, waiting: Waiting, now: datetime) -> StepResult | Wake:
+        """Look in the pool of the step's unit."""
+        return await self._pool_of(waiting.key.step_id).look(job, waiting, now)
+
+    async def abandon(self, job: PodJob, waiting: Waiting) -> None:
+        """Abandon in the pool of the step's unit."""
+        await self._pool_of(waiting.key.step_id).abandon(job, waiting)
+
+    async def remove(self, execution_id: str) -> int:
+        """Remove the pods of all units; return how many there were."""
+        return sum([await pool.remove(execution_id) for pool in self._pools.values()])
+
+    async def close(self) -> None:
+        """Close every pool."""
+        for pool in self._pools.values():
+            await pool.close()
 
 
 def cluster_settings(made: TestCluster) -> Settings:

@@ -26,9 +26,12 @@ CASES = [*((name, "auto") for name in CORPUS), ("code_chain", "off")]
 
 async def run(cluster: TestCluster, case: dict[str, Any], fusion: str, execution_id: str) -> LocalResult:
     others = {other["id"]: plan_of_case({"workflow": other}, fusion) for other in case.get("others", [])}
+    plan = plan_of_case(case, fusion)
     return await cluster.run(
-        plan_of_case(case, fusion),
+        plan,
         execution_id,
+        # As in Airflow, where each unit is a task and has pods of its own.
+        cluster.pools(plan) if fusion == "off" else None,
         input=case.get("input", {}),
         vars=case.get("vars"),
         stubs=Stubs(case.get("stubs")),

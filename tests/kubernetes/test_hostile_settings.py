@@ -1,5 +1,5 @@
-"""The settings of ``tests/operators/pods/test_hostile_settings.py`` that are permitted, on the cluster: what the API server
-made of the pod, and what the container finds inside."""
+"""The settings that ``tests/operators/pods/test_hostile_settings.py`` calls harmless, on the cluster: what the API
+server made of the pod, and what the container finds inside."""
 
 from __future__ import annotations
 

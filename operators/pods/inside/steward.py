@@ -71,6 +71,7 @@ class Steward:
         self._changed = threading.Condition()
         self._states: dict[str, str] = {}
         self._began: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
         self._queue: list[tuple[str, bytes]] = []
         self._greeting: dict[str, Any] | None = None
         self.broken = ""
@@ -92,7 +93,8 @@ class Steward:
                 self._changed.wait(max(0.0, end - time.monotonic()))
             began = self._began.get(job)
             passed = time.monotonic() - began if began is not None else 0.0
-            return {"state": self._states.get(job, "unknown"), "seconds": passed, "broken": self.broken}
+            age = time.monotonic() - self._ended.get(job, time.monotonic())
+            return {"state": self._states.get(job, "unknown"), "seconds": passed, "age": age, "broken": self.broken}
 
     def greeted(self, greeting: dict[str, Any]) -> None:
         """Note that the tenant's container is ready."""
@@ -126,6 +128,7 @@ class Steward:
         os.rename(path + ".part", path)
         with self._changed:
             self._states[job] = "done"
+            self._ended[job] = time.monotonic()
             self._changed.notify_all()
         say(f"done {job}")
 

@@ -161,7 +161,7 @@ async def emit_step_event(
     return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)
 
 
-@router.get("/pods")
+@router.get("/pods", responses={409: {"description": "Code runs in processes here"}})
 async def get_pod_settings(service: Service, settings: SettingsDep) -> PodSettings:
     """Return how pods of the execution are made."""
     return pod_settings(settings, service.organization)

@@ -12,17 +12,21 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
+import pytest
 from kubernetes import client, config
 from pydantic import SecretStr
 
+from api.database import Database
+from api.namespaces import jobs
 from api.namespaces.cluster import Namespaces
 from api.namespaces.settings import pod_settings
 from api.settings import PodQuota, Settings
+from api.upkeep.tools import Counts, Tools
 from compiler import compile_workflow
 from compiler.plan import Plan
 from operators.execution.local import LocalResult, run_plan
@@ -32,6 +36,7 @@ from operators.pods.cluster import Cluster
 from operators.pods.jobs import PodJob
 from operators.pods.pool import PodPool
 from operators.steps.base import StepResult, Waiting, Wake
+from tests.support import Platform
 
 VARIABLE = "AGENT_FACTORY_TEST_KUBERNETES"
 ORGANIZATION, OTHER = "acme", "other"
@@ -103,6 +108,19 @@ class TestCluster:
             deadline_seconds=deadline_seconds,
         )  # fmt: skip
 
+    async def remove_pods_of_nobody(self, platform: Platform) -> Counts:
+        """Run the job that removes pods whose execution is over, whatever their age."""
+        database_url = platform.settings().database_url
+        settings = self.settings.model_copy(update={"database_url": database_url})
+        database = Database(settings)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(jobs, "YOUNG", timedelta(0))
+                # It needs neither Airflow nor plans.
+                return await jobs.remove_pods(Tools(settings, database, cast("Any", None), cast("Any", None)))
+        finally:
+            await database.engine.dispose()
+
     def pods(self, execution_id: str | None = None) -> list[client.V1Pod]:
         """Return the organisation's pods that are not being deleted."""
         selector = f"agent-factory/execution={execution_id}" if execution_id else None
@@ -160,8 +178,12 @@ class PoolPerUnit:
         return self._pools[self._unit_of[step_id.partition("[")[0]]]
 
     async def look(self, job: PodJob, waiting: Waiting, now: datetime) -> StepResult | Wake:
-        """Look in the pool of the step's unit."""
-        return await self._pool_of(waiting.key.step_id).look(job, waiting, now)
+        """Look in the pool of the step's unit; where it has no other step, it is over with the result."""
+        step_id = waiting.key.step_id
+        seen = await self._pool_of(step_id).look(job, waiting, now)
+        if isinstance(seen, StepResult) and list(self._unit_of.values()).count(self._unit_of.get(step_id)) == 1:
+            await self._pool_of(step_id).remove(waiting.key.execution_id)
+        return seen
 
     async def abandon(self, job: PodJob, waiting: Waiting) -> None:
         """Abandon in the pool of the step's unit."""
@@ -175,6 +197,19 @@ class PoolPerUnit:
         """Close every pool."""
         for pool in self._pools.values():
             await pool.close()
+
+
+def platform_environment(cluster: TestCluster, configs: Path) -> dict[str, str]:
+    """Return the settings of a platform whose code runs in the cluster's pods; a worker waits two seconds for one.
+
+    :param configs: For the kubeconfigs of its Airflow.
+    """
+    values = {
+        "ISOLATION": "kubernetes", "ORGANIZATION": ORGANIZATION, "KUBERNETES_CONFIG": str(cluster.kubeconfig),
+        "POD_CONFIGS": str(configs), "POD_NAMESPACE_PREFIX": PREFIX, "POD_RUNNER_IMAGE": RUNNER,
+        "POD_HOLD_SECONDS": "2", "IMAGE_POLICIES": '{"*": {"allow": ["python:3.11-slim"]}}',
+    }  # fmt: skip
+    return {f"AGENT_FACTORY_{name}": value for name, value in values.items()}
 
 
 def cluster_settings(made: TestCluster) -> Settings:

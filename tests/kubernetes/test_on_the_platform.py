@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg2
@@ -15,28 +16,31 @@ import pytest
 from api.platform import client
 from api.platform.postgres import locate
 from operators.sandbox.processes import descendants
-from tests.kubernetes.cluster import ORGANIZATION, PREFIX, RUNNER, TestCluster, code, workflow
+from tests.kubernetes.cluster import (
+    ORGANIZATION,
+    PREFIX,
+    RUNNER,
+    TestCluster,
+    code,
+    platform_environment,
+    workflow,
+)
 from tests.support import Platform, airflow_client, temporary_home
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
+NAMESPACE = PREFIX + ORGANIZATION
 MARKER = "tenant-marker-5e1f"
 SLOW = "import time\n\n\ndef main(input):\n    time.sleep(input['seconds'])\n    return input\n"
 
 
 @pytest.fixture(scope="module")
 def platform(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A platform whose code runs in pods; a worker waits two seconds for one."""
+    """A platform whose code runs in pods."""
     configs = tmp_path_factory.mktemp("configs")
-    values = {
-        "ISOLATION": "kubernetes", "ORGANIZATION": ORGANIZATION, "KUBERNETES_CONFIG": str(cluster.kubeconfig),
-        "POD_CONFIGS": str(configs), "POD_NAMESPACE_PREFIX": PREFIX, "POD_RUNNER_IMAGE": RUNNER,
-        "POD_HOLD_SECONDS": "2",
-        "IMAGE_POLICIES": '{"*": {"allow": ["python:3.11-slim"]}}',
-    }  # fmt: skip
     with temporary_home() as home, pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(f"AGENT_FACTORY_{name}", value)
+        for name, value in platform_environment(cluster, configs).items():
+            patch.setenv(name, value)
         running = client.start(home, detach=False, restart=True)
         try:
             running.wait_ready(lambda text: print(f"platform: {text}", flush=True))
@@ -151,3 +155,21 @@ def test_upkeep_keeps_namespaces_and_removes_pods(platform: Platform, cluster: T
         answer = httpx.post(f"{platform.home.api_url}/runtime/v1/upkeep/{job}", headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.json()["counts"]["failed"] == 0
+
+
+async def test_pods_of_nobody_are_removed(platform: Platform, cluster: TestCluster) -> None:
+    """As after a worker that was lost for good: its execution is over or unknown, its pod is still there."""
+    platform.publish(slow("left", 15))
+    running = platform.execute("left", {})
+    kept = running_pod(platform, cluster, running).metadata.name
+    cancelled = platform.execute("left", {})
+    platform.http.post(f"/api/v1/executions/{cancelled}/cancel")
+    platform.wait(cancelled)
+    for name, execution_id in {"over": cancelled, "unknown": str(uuid4()), "unreadable": "x"}.items():
+        labels = {"app.kubernetes.io/managed-by": "agent-factory", "agent-factory/execution": execution_id}
+        spec = {"containers": [{"name": "base", "image": RUNNER, "command": ["sleep", "600"]}]}
+        cluster.api().create_namespaced_pod(NAMESPACE, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+    counts = await cluster.remove_pods_of_nobody(platform)
+    assert (counts["failed"], counts["removed"]) == (0, 3)
+    assert [pod.metadata.name for pod in cluster.pods()] == [kept]
+    assert platform.wait(running)["status"] == "success"

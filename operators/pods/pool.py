@@ -40,6 +40,8 @@ class Attached:
     :param brought: When this process last brought files in, by the monotonic clock.
     :param unwanted: It takes no more jobs.
     :param done: Jobs that came to their end in it.
+    :param shown: How many bytes of its output are in the log.
+    :param looked: When its output was last looked at, by the monotonic clock.
     :param idle: Connections with its steward that nobody uses.
     """
 
@@ -51,6 +53,8 @@ class Attached:
     unwanted: bool = False
     done: set[str] = field(default_factory=set)
     idle: list[Stream] = field(default_factory=list)
+    shown: int = 0
+    looked: float = float("-inf")
 
 
 class PodPool:
@@ -79,6 +83,8 @@ class PodPool:
         self.slots: dict[str, Attached] = {}
         self.current: Callable[[V1Pod | None], None] = lambda pod: None
         """Told of each pod that is at work, so that whoever ends this process can end it."""
+        self.show: Callable[[str], None] | None = None
+        """Takes the lines that containers print; None: nobody reads them."""
 
     async def look(self, job: PodJob, waiting: Waiting, now: datetime) -> StepResult | Wake:
         """Have a job done, if that has not begun, and look how it stands.

@@ -15,6 +15,7 @@ from operators.pods.cluster import Cluster, ClusterError, Stream, StreamClosedEr
 from operators.pods.failures import PodFailedError, container, look_at, moments
 from operators.pods.inside import receive
 from operators.pods.jobs import PodJob, failure_of_code, programs, result_of_file, result_of_keeper
+from operators.pods.output import OUTPUT_LIMIT, SHOW_SECONDS, SHOWN, new_lines, shown_bytes
 from operators.pods.pool import Attached, PodPool
 from operators.pods.spec import (
     BASE,
@@ -89,6 +90,7 @@ class Visit:
                     return await self._leave(attached)
         except PodFailedError as failure:
             attached.unwanted = True
+            await self._show(attached, last=True)
             if failure.code not in WITH_TAIL:
                 raise
             tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
@@ -98,6 +100,8 @@ class Visit:
     async def _leave(self, attached: Attached) -> PodWatch:
         """Write down which job the pod has, so that whoever comes back learns what became of it, should it die."""
         if self._job.program.gives_file:
+            await self._show(attached)
+            await asyncio.to_thread(self._cluster.annotate, attached.name, SHOWN, str(attached.shown))
             return PodWatch(self._cluster.namespace, attached.name)
         await asyncio.to_thread(self._cluster.annotate, attached.name, JOB, self._id)
         return PodWatch(self._cluster.namespace, attached.name, self._id)
@@ -124,6 +128,7 @@ class Visit:
         else:
             first = found.metadata.name == pod_name(self._place, self._id)
             attached = Attached(found.metadata.name, _seconds_of(found), asked, fresh=first)
+            attached.shown = shown_bytes(found.metadata.annotations)
         self._pool.slots[self._slot] = attached
         self._pool.current(found)
         return attached
@@ -180,6 +185,8 @@ class Visit:
                 return True
             elif phase == "running":
                 self._check_time(pod)
+                if time.monotonic() - attached.looked > SHOW_SECONDS:
+                    await self._show(attached)
             if time.monotonic() >= self._end:
                 return False
             await asyncio.sleep(LOOK_SECONDS)
@@ -302,11 +309,22 @@ class Visit:
         base = container(pod, BASE)
         ended = base.state.terminated if base is not None else None
         tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
+        await self._show(attached, last=True)
         timing = await self._timing(attached)
         if ended is not None:
             timing.run = _between(ended.started_at, ended.finished_at)
             timing.result = _between(ended.finished_at, time.time())
         return result_of_file(self._job, answer, data, tail, timing)
+
+    async def _show(self, attached: Attached, *, last: bool = False) -> None:
+        """Show what a container has printed since; the output of code steps is their keeper's."""
+        if self._pool.show is None or not self._job.program.gives_file or attached.shown >= OUTPUT_LIMIT:
+            return
+        attached.looked = time.monotonic()
+        output = await asyncio.to_thread(self._cluster.output, attached.name, BASE, OUTPUT_LIMIT)
+        lines, attached.shown = new_lines(output, attached.shown, last=last)
+        for line in lines:
+            self._pool.show(line)
 
     async def _timing(self, attached: Attached) -> PodTiming:
         """Say where the time went until the pod ran, to the step that it was started for."""

@@ -63,6 +63,7 @@ class PodOperator(SegmentOperator, KubernetesPodOperator):
             deadline_seconds=needed_seconds(plan, unit),
         )
         services.pods.current = self._at_work
+        services.pods.show = self.log.info
 
     def _cluster(self, organization: str, namespace: str) -> Cluster:
         from operators.pods.cluster import Cluster

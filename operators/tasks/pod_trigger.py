@@ -92,7 +92,27 @@ class PodTrigger(StepTrigger):
         base = statuses.get("base")
         if base is None or base.state.running is None:
             return base is not None and base.state.terminated is not None
-        return self.job is not None and await self._is_done(api)
+        if self.job is None:
+            await self._show(api, pod)
+            return False
+        return await self._is_done(api)
+
+    async def _show(self, api: Any, pod: Any) -> None:
+        """Show what a container has printed since in the task's log, and note how far that is."""
+        from operators.pods.output import OUTPUT_LIMIT, SHOWN, new_lines, shown_bytes
+
+        before = shown_bytes(pod.metadata.annotations)
+        if before >= OUTPUT_LIMIT:
+            return
+        output: str = await api.read_namespaced_pod_log(
+            self.pod, self.namespace, container="base", limit_bytes=OUTPUT_LIMIT
+        )
+        lines, after = new_lines(output.encode()[:OUTPUT_LIMIT], before, last=False)
+        for line in lines:
+            self.log.info("%s", line)
+        if after > before:
+            note = {"metadata": {"annotations": {SHOWN: str(after)}}}
+            await api.patch_namespaced_pod(self.pod, self.namespace, note)
 
     async def _is_done(self, api: Any) -> bool:
         """Look in the log of the steward, which holds ids of jobs only. The job may not have been handed over yet."""

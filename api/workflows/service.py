@@ -90,8 +90,10 @@ class WorkflowService:
         :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
         :param restored_from: The number of the older version that the source is of.
         :raises Problem: 409, where another workflow has one of its webhook routes, or where it is archived; 412, where
-            the agent has another id since, or is gone; 422, where a call pins a version that is not there.
+            the agent has another id since, or is gone; 422, where a call pins a version that is not there, or the
+            organisation may not run an image; 503, where there is no namespace for its pods.
         """
+        await prepare_pods(self._settings, self._caller.organization, plan)
         await self._release_lock.lock()
         if agent_id is not None and await self._workflows.agent_of(plan.workflow_id) != agent_id:
             detail = "Somebody changed the id of the agent's workflow, or deleted the agent; read it again."

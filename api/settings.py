@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -60,6 +70,32 @@ class DatabaseSettings(BaseSettings):
         return make_url(self.database_url).set(drivername="postgresql+psycopg2")
 
 
+class ImagePolicy(BaseModel):
+    """Which images an organisation may run.
+
+    :param allow: Patterns such as ``python:3.*`` or ``registry.example/acme/*``; None: every image.
+    :param digests: Whether an image must be named by its digest, which nobody can move.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow: tuple[str, ...] | None = None
+    digests: bool = False
+
+
+class PodQuota(BaseModel):
+    """What the pods of an organisation may take together, and one container at most, in Kubernetes quantities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pods: Annotated[int, Field(ge=1)] = 50
+    cpu: str = "32"
+    memory: str = "64Gi"
+    ephemeral_storage: str = "128Gi"
+    container_cpu: str = "8"
+    container_memory: str = "16Gi"
+
+
 class MigrationSettings(DatabaseSettings):
     """What a migration needs.
 
@@ -105,6 +141,19 @@ class Settings(DatabaseSettings, GatewaySettings):
     :param input_retention_days: How long an input that was prepared for a run in Airflow can be used.
     :param outbox_retention_days: How long an order to Airflow that was given up stays to be looked at.
     :param airflow_retention_days: How long Airflow keeps its runs and their logs.
+    :param kubernetes_config: Path of the kubeconfig with which the control plane keeps the organisations' namespaces;
+        ``in-cluster`` for its own service account's rights; None: somebody else keeps them.
+    :param pod_configs: Folder for the kubeconfigs with which Airflow starts pods, one an organisation.
+    :param pod_namespace_prefix: An organisation's namespace is this and its slug.
+    :param pod_runner_image: Image of the trusted containers beside the tenant's; it needs ``python3``.
+    :param pod_runtime_class: Of every pod, such as gVisor's or Kata's.
+    :param pod_start_seconds: How long a pod may take until it runs.
+    :param pod_hold_seconds: How long a worker waits for a pod before it gives itself back: most pods start, and most
+        steps end, sooner than Airflow would have another worker ready.
+    :param pod_pull_secrets: Names of secrets in the organisations' namespaces that hold keys of registries.
+    :param pod_egress: CIDRs of what pods with ``network: egress`` may reach; their private parts are left out.
+    :param pod_quotas: Slug -> quota; ``*`` is for those that are not named.
+    :param image_policies: Slug -> policy; ``*`` is for those that are not named.
     :param airflow_database_url: Airflow's own database, for its ``db clean``; without it that is left to others.
     """
 
@@ -157,6 +206,18 @@ class Settings(DatabaseSettings, GatewaySettings):
     airflow_retention_days: Annotated[int, Field(ge=2)] = 30
     airflow_database_url: SecretStr | None = None
 
+    kubernetes_config: str | None = None
+    pod_configs: Path | None = None
+    pod_namespace_prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,22}$")] = "agent-factory-"
+    pod_runner_image: str = "python:3.11-slim"
+    pod_runtime_class: str | None = None
+    pod_start_seconds: Annotated[float, Field(ge=5, le=3600)] = 300.0
+    pod_hold_seconds: Annotated[float, Field(ge=0, le=300)] = 10.0
+    pod_pull_secrets: tuple[str, ...] = ()
+    pod_egress: tuple[str, ...] = ("0.0.0.0/0", "::/0")
+    pod_quotas: dict[str, PodQuota] = {}
+    image_policies: dict[str, ImagePolicy] = {}
+
     openai_api_key: SecretStr | None = _provider_key("OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias=AliasChoices("OPENAI_BASE_URL"))
     anthropic_api_key: SecretStr | None = _provider_key("ANTHROPIC_API_KEY")
@@ -201,6 +262,18 @@ class Settings(DatabaseSettings, GatewaySettings):
     @classmethod
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    def namespace_of(self, organization: str) -> str:
+        """Return the namespace of an organisation."""
+        return self.pod_namespace_prefix + organization
+
+    def images_of(self, organization: str) -> ImagePolicy:
+        """Return which images an organisation may run."""
+        return self.image_policies.get(organization) or self.image_policies.get("*") or ImagePolicy()
+
+    def quota_of(self, organization: str) -> PodQuota:
+        """Return what the pods of an organisation may take."""
+        return self.pod_quotas.get(organization) or self.pod_quotas.get("*") or PodQuota()
 
     @property
     def public_url(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from compiler.expressions import Use
+from compiler.images import canonical_image
 from compiler.plan import Edge, EdgeKind
 from compiler.problems import Parts, Problems, listed, shown
 from compiler.references import Expressions
@@ -37,13 +38,8 @@ class CheckedWorkflow:
     uses: tuple[Use, ...]
 
 
-def check(
-    workflow: Workflow, problems: Problems, *, isolation: Isolation, compile_only: bool = False
-) -> CheckedWorkflow:
-    """Check everything that needs more than one part of a workflow.
-
-    :param compile_only: Nobody is about to run the plan, so that pods, which nothing starts yet, may be described.
-    """
+def check(workflow: Workflow, problems: Problems, *, isolation: Isolation) -> CheckedWorkflow:
+    """Check everything that needs more than one part of a workflow."""
     everyone = every_task(workflow.tasks)
     expressions = Expressions(workflow, {task.id: task for task in reversed(everyone)}, problems)
     level = _check_level(workflow.tasks, None, None, expressions, problems)
@@ -54,7 +50,7 @@ def check(
     for task in everyone:
         _check_task(task, problems)
         if task.kind is not None and task.kind.in_pod:
-            _check_isolation(task, task.kind, problems, isolation, compile_only)
+            _check_isolation(task, task.kind, problems, isolation)
         if task.kind is MapConfig:
             _check_map(task, expressions.tasks, problems)
     return CheckedWorkflow(workflow, level, tuple(expressions.uses))
@@ -209,21 +205,24 @@ def _check_map(task: Task, known: Container[str], problems: Problems) -> None:
             problems.error("nested_map", (*inner.parts, "type"), message, task_id=inner.id)
 
 
-def _check_isolation(
-    task: Task, kind: type[StepConfig], problems: Problems, isolation: Isolation, compile_only: bool
-) -> None:
+def _check_isolation(task: Task, kind: type[StepConfig], problems: Problems, isolation: Isolation) -> None:
     """Check whether tenant code can run where the plan is for."""
     at = (*task.parts, "type")
     if isolation == "kubernetes":
-        if not compile_only:
-            message = f"Tasks of type '{task.type}' cannot run in Kubernetes yet; `compile` writes their plan."
-            problems.unavailable("unavailable_feature", at, message, task_id=task.id)
+        _check_image(task, problems)
     elif kind is ContainerConfig:
         message = "A container must run in Kubernetes, not in a process. Compile with --isolation kubernetes."
         problems.unavailable("needs_kubernetes", at, message, task_id=task.id)
     elif kind is CodeConfig and task.fields is not None and task.fields.runtime_image is not None:
         message = "An image must run in Kubernetes; a process has this machine's own. Leave `runtime_image` out."
         problems.unavailable("needs_kubernetes", (*task.parts, "runtime_image"), message, task_id=task.id)
+
+
+def _check_image(task: Task, problems: Problems) -> None:
+    image = task.fields.runtime_image if task.fields is not None else None
+    if image is not None and canonical_image(image) is None:
+        message = f"`runtime_image` must be the name of a container image; got {shown(image)}."
+        problems.error("invalid_config", (*task.parts, "runtime_image"), message, task_id=task.id)
 
 
 def _has_barriers(body: list[Task]) -> bool:

@@ -42,19 +42,16 @@ class Compilation:
     digest: str = ""
 
 
-def check_workflow(
-    source: bytes | str, *, isolation: Isolation = "process", for_run: bool, compile_only: bool = False
-) -> Checked:
+def check_workflow(source: bytes | str, *, isolation: Isolation = "process", for_run: bool) -> Checked:
     """Read and check a workflow file. It never raises, whatever the bytes are.
 
     :param for_run: What is not available yet is an error if true, a warning if false.
-    :param compile_only: Let through what has a plan but cannot run yet: pods.
     """
     problems = Problems(for_run=for_run)
     document = read(source, problems)
     if document is None:
         return Checked(problems.in_document_order(None), None)
-    checked = check(resolve(document, problems), problems, isolation=isolation, compile_only=compile_only)
+    checked = check(resolve(document, problems), problems, isolation=isolation)
     return Checked(problems.in_document_order(document), checked)
 
 
@@ -69,20 +66,17 @@ def compile_workflow(
     organization: str,
     isolation: Isolation = "process",
     fusion: Fusion | None = None,
-    compile_only: bool = False,
 ) -> Compilation:
     """Compile a workflow file.
 
     :param organization: Slug of the organisation it belongs to.
     :param isolation: Where tenant code runs.
     :param fusion: Overrules ``settings.fusion``.
-    :param compile_only: The plan is to be looked at, neither published nor run: what has a plan but cannot run yet
-        (``code`` and ``container`` in Kubernetes) is no error.
     :raises ValueError: The organisation is no slug. Problems of the workflow are diagnostics, never raised.
     """
     if not is_organization(organization):
         raise ValueError(f"an organisation must be a-z, then a-z, 0-9 and -, at most 39; got {organization!r}")
-    checked = check_workflow(source, isolation=isolation, for_run=True, compile_only=compile_only)
+    checked = check_workflow(source, isolation=isolation, for_run=True)
     if checked.workflow is None or has_errors(checked.diagnostics):
         return Compilation(checked.diagnostics)
     plan = make_plan(checked.workflow, organization=organization, isolation=isolation, fusion=fusion)

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from compiler.crons import PRINTED_CRON, PRINTED_ZONE, known_time_zone
 from compiler.fields import is_identifier, is_organization
 from compiler.pins import pinned_dag_id
-from compiler.plan import Plan, Unit, UnitKind, plan_digest
+from compiler.plan import Plan, Unit, UnitKind, every_step, plan_digest
 
 MAX_ACTIVE_RUNS = 1_000
 """Deferred runs count too, so this is no limit of concurrency; that is enforced before a run is made."""
@@ -39,6 +39,10 @@ OPERATORS: dict[UnitKind, tuple[str, str]] = {
 TIMEOUT_GRACE_SECONDS = 60.0
 """Airflow's time-out of a run is only a net: it ends a run without our code. A deferred task must first get a worker to
 end the execution in good order."""
+
+
+IN_PODS = ("operators.tasks.pod", "PodOperator")
+"""Of every unit that has a step in a pod."""
 
 
 def emit(plan: Plan) -> tuple[dict[str, bytes], str]:
@@ -72,7 +76,8 @@ def dag_text(plan: Plan, digest: str, *, number: int | None = None) -> str:
         for upstream in unit.upstream:
             following.setdefault(upstream, []).append(names[unit.id])
     edges = [(names[unit.id], following[unit.id]) for unit in plan.units if unit.id in following]
-    imports = {OPERATORS[unit.kind] for unit in plan.units}
+    operators = {unit.id: _operator(plan, unit) for unit in plan.units}
+    imports = set(operators.values())
     schedule = _schedule(plan) if number is None else Schedule(None, ())
     sdk_names = {"DAG", "Param"}
     if schedule.kind == ZONED:
@@ -85,11 +90,18 @@ def dag_text(plan: Plan, digest: str, *, number: int | None = None) -> str:
         digest=digest,
         sdk_names=sorted(sdk_names),
         imports=sorted(imports),
+        operators={unit_id: name for unit_id, (_, name) in operators.items()},
         edges=edges,
         schedule=schedule,
         max_active_runs=MAX_ACTIVE_RUNS,
         timeout_grace=TIMEOUT_GRACE_SECONDS,
     )
+
+
+def _operator(plan: Plan, unit: Unit) -> tuple[str, str]:
+    """Return module and class of the operator that runs a unit."""
+    steps = (step for step in plan.steps if step.id in unit.steps)
+    return IN_PODS if any(step.pod is not None for step in every_step(steps)) else OPERATORS[unit.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +153,6 @@ def _template() -> Template:
     environment = Environment(  # noqa: S701 - it makes Python, not HTML, and of checked identifiers only
         undefined=StrictUndefined, keep_trailing_newline=False
     )
-    environment.filters.update(variable=_variable, operator=lambda unit: OPERATORS[unit.kind][1], number=_number)
+    environment.filters.update(variable=_variable, number=_number)
     text = (Path(__file__).parent / "templates" / "dag.py.jinja").read_text(encoding="utf-8")
     return environment.from_string(text)

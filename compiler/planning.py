@@ -166,6 +166,9 @@ def _company(step: Step) -> tuple[Any, ...] | None:
     """Return what code steps must have in common to share a child process or a pod."""
     if step.type != "code":
         return None
+    if step.pod is not None and step.config["language"] != "python":
+        # Only Python's keeper can close itself to the steps it starts: see docs/pods.md.
+        return None
     return step.config["language"], step.config["network"], step.limits, step.pod.image if step.pod else None
 
 

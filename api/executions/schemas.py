@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.variables.schemas import DEFAULT_ENVIRONMENT, EnvironmentName
-from operators.execution.records import ExecutionStatus, StepError, StepStatus, Usage
+from operators.execution.records import ExecutionStatus, PodTiming, StepError, StepStatus, Usage
 
 
 class ExecutionCreate(BaseModel):
@@ -84,7 +84,7 @@ class ItemView(BaseModel):
 class StepView(BaseModel):
     """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
     ``input`` is there where it was asked for and the step began; never of a step in a map's body. ``items`` are those
-    of a map; null for any other step."""
+    of a map; null for any other step. ``timing`` says where the time of a step in a pod went."""
 
     id: str
     type: str
@@ -99,6 +99,7 @@ class StepView(BaseModel):
     usage: list[Usage] = []
     cost_usd: float | None = 0.0
     approval_id: UUID | None = None
+    timing: PodTiming | None = None
     items: list[ItemView] | None = None
 
 

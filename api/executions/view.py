@@ -110,6 +110,7 @@ def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, runni
         duration_ms=record.duration_ms,
         usage=usage,
         cost_usd=_cost(usage),
+        timing=record.timing,
     )
 
 

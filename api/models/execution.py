@@ -190,6 +190,7 @@ class ExecutionStep(Base):
     duration_ms: Mapped[float | None]
     usage: Mapped[JsonColumn]
     answer: Mapped[OptionalJson]
+    timing: Mapped[OptionalJson]
     journaled_at: Mapped[CreatedAt]
     current: Mapped[bool] = mapped_column(server_default=text("true"))
 

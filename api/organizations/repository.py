@@ -48,6 +48,11 @@ class OrganizationRepository:
         """Return how many organisations there are beside one."""
         return await self._session.scalar(select(func.count()).where(Organization.slug != slug)) or 0
 
+    async def all(self) -> dict[str, UUID]:
+        """Return slug and id of every organisation."""
+        rows = await self._session.execute(select(Organization.slug, Organization.id).order_by(Organization.slug))
+        return {row.slug: row.id for row in rows}
+
     async def ensure(self, slug: str) -> UUID:
         """Return an organisation's id; make the organisation if it is not there."""
         await self._session.execute(insert(Organization).values(slug=slug, name=slug).on_conflict_do_nothing())

@@ -16,6 +16,7 @@ from api.platform.postgres import Cluster
 from operators.settings import (
     AIRFLOW_RETENTION_DAYS,
     EGRESS_ALLOW,
+    POD_CONFIGS,
     PRELOAD,
     SEGMENTS_IN_TRIGGERER,
     SettingsError,
@@ -100,6 +101,9 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         ("workers", "execution_api_retry_wait_max"): "6",
         ("logging", "base_log_folder"): str(home.logs / "tasks"),
         ("logging", "dag_processor_child_process_log_directory"): str(home.logs / "dag_processor"),
+        # The connections with which pods are started: one an organisation, looked up by name when a task needs it.
+        ("secrets", "backend"): "plugins.pod_connections.PodConnections",
+        ("workers", "secrets_backend"): "plugins.pod_connections.PodConnections",
         ("usage_data_collection", "enabled"): "False",
     }
     if celery is not None:
@@ -133,6 +137,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
         SEGMENTS_IN_TRIGGERER: base.get(SEGMENTS_IN_TRIGGERER, ""),
         EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
+        POD_CONFIGS: base.get(POD_CONFIGS, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
         PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),

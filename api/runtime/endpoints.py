@@ -13,6 +13,7 @@ from api.database import DatabaseDep
 from api.edge import RuntimeRoute
 from api.executions.service import parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
+from api.namespaces.settings import pod_settings
 from api.notifications import ListenerDep
 from api.problems import not_found
 from api.runtime.children import ChildService
@@ -38,6 +39,7 @@ from operators.execution.records import (
     LeaseRequest,
     ModelCredential,
     News,
+    PodSettings,
     Settling,
 )
 from operators.execution.store import MOST_AWAITED
@@ -157,6 +159,12 @@ async def emit_step_event(
 ) -> EmittedEvent:
     """Raise an event; the same step and epoch again raise nothing new."""
     return await emit_event(session, parse_execution_id(execution_id), body, settings, plans)
+
+
+@router.get("/pods", responses={409: {"description": "Code runs in processes here"}})
+async def get_pod_settings(service: Service, settings: SettingsDep) -> PodSettings:
+    """Return how pods of the execution are made."""
+    return pod_settings(settings, service.organization)
 
 
 @router.get("/credentials/models/{provider}")

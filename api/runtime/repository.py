@@ -50,7 +50,7 @@ _ACTIVE_UNITS = (
 )
 _STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
 _STEP_VALUES = [
-    "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer",
+    "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer", "timing",
 ]  # fmt: skip
 # When it was written, not when its transaction began: under the lock of the execution, in the order of the writes.
 _INSERT_STEP = insert(Base.metadata.tables["execution_steps"]).values(journaled_at=_now())
@@ -237,6 +237,7 @@ class JournalRepository:
             "duration_ms": record.duration_ms,
             "usage": [call.model_dump() for call in record.usage],
             "answer": record.answer.model_dump() if record.answer else None,
+            "timing": record.timing.model_dump() if record.timing else None,
         }
 
 
@@ -254,5 +255,6 @@ def record_of(row: ExecutionStep) -> StepRecord:
             "duration_ms": row.duration_ms,
             "usage": row.usage,
             "answer": row.answer,
+            "timing": row.timing,
         }
     )

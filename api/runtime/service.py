@@ -78,6 +78,11 @@ class RuntimeService:
             return None
         return cls(session, execution, settings, plans) if execution else None
 
+    @property
+    def organization(self) -> str:
+        """The slug of the execution's organisation."""
+        return self._execution.organization
+
     async def lease(self, request: LeaseRequest) -> LeaseGrant:
         """Grant a unit's lease.
 

@@ -109,8 +109,6 @@ async def prepare_trial(
         draft.source,
         organization=caller.organization,
         isolation=settings.isolation,
-        # What would run in a pod can be pinned.
-        compile_only=settings.isolation == "kubernetes",
     )
     plan = plan_of(compilation)
     found = await find_called(session, caller.organization_id, plan)

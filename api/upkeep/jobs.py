@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+from api.namespaces.jobs import keep_namespaces, remove_pods
 from api.reconciliation.service import reconcile
 from api.upkeep.airflow import clean_airflow
 from api.upkeep.partitions.service import make_partitions
@@ -16,7 +17,9 @@ Job = Callable[[Tools], Awaitable[Counts]]
 JOBS: Mapping[str, Job] = {
     "reconcile": reconcile,
     "airflow-database": clean_airflow,
+    "namespaces": keep_namespaces,
     "partitions": make_partitions,
+    "pods": remove_pods,
     "releases": remove_releases,
     "retention": keep_retention,
 }

@@ -13,6 +13,7 @@ from api.actors import actor
 from api.audit.trail import note
 from api.auth import Caller
 from api.events.repository import SubscriptionRepository
+from api.namespaces.preparing import prepare_pods
 from api.pins.service import PinService
 from api.problems import Problem, archived
 from api.releases.repository import ArtifactRepository, ReleaseRepository
@@ -90,8 +91,10 @@ class WorkflowService:
         :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
         :param restored_from: The number of the older version that the source is of.
         :raises Problem: 409, where another workflow has one of its webhook routes, or where it is archived; 412, where
-            the agent has another id since, or is gone; 422, where a call pins a version that is not there.
+            the agent has another id since, or is gone; 422, where a call pins a version that is not there, or the
+            organisation may not run an image; 503, where there is no namespace for its pods.
         """
+        await prepare_pods(self._settings, self._caller.organization, plan)
         await self._release_lock.lock()
         if agent_id is not None and await self._workflows.agent_of(plan.workflow_id) != agent_id:
             detail = "Somebody changed the id of the agent's workflow, or deleted the agent; read it again."
@@ -110,8 +113,9 @@ class WorkflowService:
         """Put a workflow that was archived back: its newest version, or a new one where today's compiler makes
         something else of the same source.
 
-        :raises Problem: 409, as :meth:`publish`.
+        :raises Problem: 409, 422 and 503, as :meth:`publish`.
         """
+        await prepare_pods(self._settings, self._caller.organization, plan)
         await self._release_lock.lock()
         current = await self._workflows.current(plan.workflow_id)
         assert current is not None, "only what is published is archived"

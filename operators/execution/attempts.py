@@ -27,7 +27,7 @@ from operators.steps.base import (
     Waiting,
     WaitingHandler,
 )
-from operators.steps.registry import HANDLERS
+from operators.steps.registry import HANDLERS, IN_PODS
 
 MAX_OUTPUT_BYTES = 10_000_000
 """The runtime API takes three times as much in one call."""
@@ -90,6 +90,7 @@ class StepRun:
         else:
             self.record.output = result.output
             self.record.answer = result.answer
+            self.record.timing = result.timing
             self.close("success")
 
     def close(self, status: Any) -> None:
@@ -204,7 +205,7 @@ def _rendered(handler: Handler | WaitingHandler, step: Step, scope: Scope) -> An
 
 
 def _handler(step: Step) -> Handler | WaitingHandler:
-    handler = HANDLERS.get(step.type)
+    handler = (HANDLERS if step.pod is None else IN_PODS).get(step.type)
     if handler is None:
         raise StepFailedError(
             "unavailable_type", f"this version cannot run steps of type {step.type!r}", retryable=False

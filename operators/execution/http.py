@@ -29,6 +29,7 @@ from operators.execution.records import (
     LeaseRequest,
     ModelCredential,
     News,
+    PodSettings,
     Record,
     Settling,
 )
@@ -155,6 +156,11 @@ class HttpStore:
         path = f"{self._path(execution_id)}/credentials/models/{_segment(provider)}"
         response = await self._request("GET", path)
         return _read(response, ModelCredential, execution_id=execution_id, unit="")
+
+    async def pod_settings(self, execution_id: str) -> PodSettings:
+        """Return how pods are made; see ``ExecutionStore``."""
+        response = await self._request("GET", f"{self._path(execution_id)}/pods")
+        return _read(response, PodSettings, execution_id=execution_id, unit="")
 
     async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
         """Raise an event; see ``ExecutionStore``."""

@@ -19,6 +19,7 @@ from operators.execution.memory import InMemoryStore, StoredExecution
 from operators.execution.records import ExecutionStatus, StepError, StepRecord
 from operators.execution.runner import Observer, OutcomeKind, run_unit, store_services
 from operators.execution.stubs import Stubs
+from operators.pods.pool import PodPool
 from operators.steps.base import Credentials, EventEmitter, StepServices
 
 MANUAL_TRIGGER: JsonValue = {"type": "manual", "method": None, "path": None, "headers": {}, "query": {}}
@@ -54,6 +55,7 @@ async def run_plan(
     clock: Clock | None = None,
     execution_id: str = "local",
     find_workflow: FindWorkflow = find_none,
+    pods: PodPool | None = None,
     known: Mapping[str, StepRecord] | None = None,
     observer: Observer | None = None,
     emit: EventEmitter | None = None,
@@ -64,6 +66,7 @@ async def run_plan(
 
     :param approver: Asks somebody for each approval without a stub; without it such a step fails.
     :param find_workflow: Finds the plans that ``workflow`` steps name.
+    :param pods: Where the steps run whose plan describes a pod; the caller removes them.
     :param known: Final records of steps that are not to be run.
     :param observer: Called with the final record of each step of the plan, as it comes; not with those of children.
     :param emit: Raises the events of the plan and its children; without it they are noted and nobody hears them.
@@ -74,7 +77,7 @@ async def run_plan(
         steps = {step.id: StepRecord(id=step.id, status="cancelled") for step in plan.steps}
         return LocalResult("failed", None, StepError(code="invalid_input", message=problem), steps)
     async with asyncio.TaskGroup() as group:
-        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock, emit)
+        runs = _Runs(group, find_workflow, credentials, approver, stubs or Stubs(), clock, pods, emit)
         execution = runs.store.accept(
             execution_id, plan, input=input, trigger=trigger, vars=vars, started_at=clock.now(), version=1
         )
@@ -145,6 +148,7 @@ class _Runs:
         approver: Approver | None,
         stubs: Stubs,
         clock: Clock,
+        pods: PodPool | None,
         emit: EventEmitter | None,
     ) -> None:
         self.store = InMemoryStore(credentials=credentials, now=clock.now, workflows=self)
@@ -153,6 +157,7 @@ class _Runs:
         self._find = find
         self._approver = approver
         self._clock = clock
+        self._pods = pods
         self._emit = emit
 
     def find(self, workflow_id: str) -> Plan | None:
@@ -166,6 +171,7 @@ class _Runs:
     async def run(self, execution: StoredExecution, stubs: Stubs, observer: Observer | None = None) -> None:
         """Run an accepted execution to its end."""
         services = store_services(self.store, execution.info.id, self._clock)
+        services.pods = self._pods
         services.emit = self._emit or services.emit
         approvals = services.approvals = LocalApprovals(self.store, self._approver)
         try:

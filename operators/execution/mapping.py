@@ -173,7 +173,7 @@ class MapRun(StepRun):
             return
         awaited = sorted({each for wake in wakes for each in wake.awaited})
         moments = [wake.until for wake in wakes]
-        if len(awaited) > MOST_AWAITED:
+        if len(awaited) > MOST_AWAITED or any(wake.pod is not None for wake in wakes):
             moments.append(after(self._clock.now(), LOOK_AGAIN_SECONDS))
         raise ParkedError(Wake(until=earliest(*moments, self._deadline()), awaited=tuple(awaited[:MOST_AWAITED])))
 

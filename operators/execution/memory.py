@@ -37,6 +37,7 @@ from operators.execution.records import (
     LeaseRequest,
     ModelCredential,
     News,
+    PodSettings,
     Settling,
     StepError,
     StepRecord,
@@ -370,6 +371,10 @@ class InMemoryStore:
         """Return a model key; see ``ExecutionStore``."""
         self.execution(execution_id)
         return await self._credentials(provider)
+
+    async def pod_settings(self, execution_id: str) -> PodSettings:
+        """Refuse: there is no Kubernetes; see ``ExecutionStore``."""
+        raise RejectedError("there is no Kubernetes here")
 
     async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:
         """Record an event; see ``ExecutionStore``. Nobody hears it: there is one workflow only."""

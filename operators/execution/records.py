@@ -54,6 +54,22 @@ class WebhookAnswer(Record):
     body: JsonValue = None
 
 
+class PodTiming(Record):
+    """Where the time of a step in a pod went, in milliseconds. What Kubernetes tells has whole seconds only.
+
+    ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its first container
+    ran; ``start``: until the tenant's ran; ``run``: the step's own code; ``result``: from its end until we had the
+    result. A step that went into a pod which was running has zeros up to ``start``.
+    """
+
+    queued: float = 0.0
+    scheduled: float = 0.0
+    image: float = 0.0
+    start: float = 0.0
+    run: float = 0.0
+    result: float = 0.0
+
+
 class StepRecord(Record):
     """The journal's entry of one step. Key: execution, epoch, step.
 
@@ -71,6 +87,7 @@ class StepRecord(Record):
     duration_ms: float | None = None
     usage: list[Usage] = Field(default_factory=list)
     answer: WebhookAnswer | None = None
+    timing: PodTiming | None = None
 
 
 class ExecutionInfo(Record):
@@ -290,6 +307,29 @@ class ModelCredential(Record):
     provider: str
     api_key: str | None = Field(default=None, repr=False)
     base_url: str | None = None
+
+
+class PodSettings(Record):
+    """How pods of an execution are made: the deployment's settings, none of them a tenant's.
+
+    :param namespace: The organisation's.
+    :param runner_image: Of the trusted containers; it needs ``python3``.
+    :param runtime_class: Of the pods (gVisor, Kata); None: the cluster's default.
+    :param images: Patterns of the images that the organisation may run; None: any.
+    :param digests: Whether an image must be named by its digest.
+    :param pull_secrets: Names of secrets in the namespace.
+    :param start_seconds: How long a pod may take until it runs.
+    :param hold_seconds: How long a worker waits for a pod before it gives itself back.
+    """
+
+    namespace: str
+    runner_image: str
+    runtime_class: str | None = None
+    images: list[str] | None = None
+    digests: bool = False
+    pull_secrets: list[str] = Field(default_factory=list)
+    start_seconds: float = 300.0
+    hold_seconds: float = 10.0
 
 
 def step_view(record: StepRecord) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from operators.execution.records import (
     LeaseRequest,
     ModelCredential,
     News,
+    PodSettings,
     Settling,
 )
 
@@ -131,6 +132,13 @@ class ExecutionStore(Protocol):
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return the organisation's key of a model provider."""
+        ...
+
+    async def pod_settings(self, execution_id: str) -> PodSettings:
+        """Return how pods of the execution are made.
+
+        :raises RejectedError: There is no Kubernetes.
+        """
         ...
 
     async def emit_event(self, execution_id: str, emission: Emission) -> EmittedEvent:

@@ -42,7 +42,9 @@ def hold(store: ExecutionStore, execution_id: str, clock: Clock) -> Wait:
         watch = asyncio.create_task(patiently(lambda: store.watch(execution_id, wake.awaited), clock))
         tasks: list[asyncio.Task[object]] = [watch]
         if wake.until is not None:
-            tasks.append(asyncio.create_task(clock.sleep(max(0.0, (wake.until - clock.now()).total_seconds()))))
+            left = max(0.0, (wake.until - clock.now()).total_seconds())
+            # Whoever looks at a pod waits for it.
+            tasks.append(asyncio.create_task(clock.sleep(left if wake.pod is None else 0.0)))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if watch.done() and watch.result().halted:

@@ -41,10 +41,13 @@ class Confinement:
 
     :param uid: The steps' own user id; None: they run as the platform's user.
     :param namespaces: Which namespaces are the steps' own: ``pid, mount, ipc, net, user``.
+    :param counts_processes: Whether the kernel limits their number. It counts all of a user id, so that must not be
+        where others have the same one: in pods, which the keeper's watch and the node limit instead.
     """
 
     uid: int | None
     namespaces: tuple[str, ...]
+    counts_processes: bool = True
 
     @property
     def own_processes(self) -> bool:
@@ -137,8 +140,9 @@ def limit(*, cpu_seconds: int, memory: int, file_size: int, counts_data: bool) -
 
 def become(confinement: Confinement) -> None:
     """Give up every right this process need not have, for good."""
-    others = 0 if confinement.uid is not None or "user" in confinement.namespaces else _tasks_of(os.getuid())
-    _lower(resource.RLIMIT_NPROC, others + MAXIMUM_PROCESSES)
+    if confinement.counts_processes:
+        others = 0 if confinement.uid is not None or "user" in confinement.namespaces else _tasks_of(os.getuid())
+        _lower(resource.RLIMIT_NPROC, others + MAXIMUM_PROCESSES)
     if confinement.uid is not None:
         os.setgroups([])
         os.setresgid(confinement.uid, confinement.uid, confinement.uid)

@@ -88,12 +88,12 @@ class Sandbox:
             raise JobFailedError("language_unavailable", message, retryable=False)
         keeper = await self._take(job.network)
         try:
-            answer, result = await keeper.ask(_request(job, node), _payload(job))
+            answer, result = await keeper.ask(request_of(job, node, GRACE_SECONDS), payload_of(job))
         except BaseException:
             await self._discard(keeper)
             raise
         self._idle.setdefault(job.network, []).append(keeper)
-        return _outcome(answer, result, job)
+        return outcome(answer, result, job)
 
     async def close(self) -> None:
         """End every keeper, and with it all it has started."""
@@ -199,19 +199,24 @@ def _report(protections: dict[str, Any]) -> None:
         _logger.info("code steps run with user id %s; own namespaces: %s", protections["uid"], namespaces)
 
 
-def _request(job: Job, node: str | None) -> dict[str, Any]:
+def request_of(job: Job, node: str | None, grace: float) -> dict[str, Any]:
+    """Return what the keeper is asked for.
+
+    :param grace: How much longer than the step's time-out it waits, in seconds.
+    """
     cores = max(1.0, job.limits.cpu_millicores / 1000)
     return {
         "language": job.language,
         "node": node,
-        "timeout": job.timeout_seconds + GRACE_SECONDS,
+        "timeout": job.timeout_seconds + grace,
         "cpu_seconds": math.ceil(job.timeout_seconds * cores) + 1,
         "memory": job.limits.memory_bytes,
         "storage": job.limits.ephemeral_storage_bytes,
     }
 
 
-def _payload(job: Job) -> bytes:
+def payload_of(job: Job) -> bytes:
+    """Return a step's program and input as the processes read them."""
     # Not orjson: input may hold numbers beyond 64 bits and halves of surrogate pairs.
     return json.dumps({"code": job.code, "input": job.input}).encode()
 
@@ -220,7 +225,7 @@ def _broken(detail: str) -> JobFailedError:
     return JobFailedError("sandbox_error", f"the child process for code broke off: {detail}", retryable=True)
 
 
-def _outcome(answer: dict[str, Any], result: bytes, job: Job) -> JsonValue:
+def outcome(answer: dict[str, Any], result: bytes, job: Job) -> JsonValue:
     """Return a step's result.
 
     :raises JobFailedError: There is none.

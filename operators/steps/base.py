@@ -16,6 +16,7 @@ from operators.execution.records import (
     ChildRequest,
     ChildState,
     ModelCredential,
+    PodTiming,
     Usage,
     WebhookAnswer,
 )
@@ -23,6 +24,7 @@ from operators.execution.records import (
 if TYPE_CHECKING:
     from operators.ai.providers import ModelPool
     from operators.egress import EgressClient
+    from operators.pods.pool import PodPool
     from operators.sandbox.sandbox import Sandbox
 
 Scope = Mapping[str, Any]
@@ -48,11 +50,13 @@ class StepFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a successful attempt yields: the step's output, model usage, and an answer for the webhook caller."""
+    """What a successful attempt yields: the step's output, model usage, an answer for the webhook caller, and where the
+    time of a pod went."""
 
     output: JsonValue
     usage: tuple[Usage, ...] = ()
     answer: WebhookAnswer | None = None
+    timing: PodTiming | None = None
 
 
 class Credentials(Protocol):
@@ -109,6 +113,7 @@ class StepServices:
     :param models: Connections to model providers, opened at the first use and shared by the steps of a run.
     :param egress: The guarded client for addresses that a workflow names; as ``models``.
     :param sandbox: Child processes for code, started at the first use.
+    :param pods: Pods for tenant code; None where there is no Kubernetes.
     """
 
     credentials: Credentials
@@ -119,6 +124,7 @@ class StepServices:
     models: ModelPool | None = field(default=None)
     egress: EgressClient | None = field(default=None)
     sandbox: Sandbox | None = field(default=None)
+    pods: PodPool | None = field(default=None)
 
     async def close(self) -> None:
         """Close what the calls have opened."""
@@ -128,6 +134,8 @@ class StepServices:
             await self.egress.close()
         if self.sandbox is not None:
             await self.sandbox.close()
+        if self.pods is not None:
+            await self.pods.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +173,18 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PodWatch:
+    """A pod that a step waits for.
+
+    :param job: Id of the step's job in it; None: the end of its container is what counts.
+    """
+
+    namespace: str
+    name: str
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """What a waiting step waits for: a moment, things the control plane will know of, or whichever comes first.
 
@@ -172,12 +192,14 @@ class Wake:
     :param awaited: Ids of what is waited for, e.g. child executions; see ``ExecutionStore.watch``. One is enough.
     :param link: Where a person finds what is waited for.
     :param since: When the attempt began, if that is not when the step did; its time-out counts from there.
+    :param pod: A pod that it is in.
     """
 
     until: datetime | None = None
     awaited: tuple[str, ...] = ()
     link: str | None = None
     since: datetime | None = None
+    pod: PodWatch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from operators.steps.conditional import Conditional
 from operators.steps.emit_event import EmitEvent
 from operators.steps.http_request import HttpRequest
 from operators.steps.map import Map
+from operators.steps.pod import PodCode, PodContainer
 from operators.steps.respond import Respond
 from operators.steps.transform import Transform
 from operators.steps.wait import Wait
@@ -28,3 +29,5 @@ HANDLERS: dict[str, Handler | WaitingHandler] = {
     "wait": Wait(),
     "workflow": WorkflowStep(),
 }
+IN_PODS: dict[str, Handler | WaitingHandler] = {"code": PodCode(), "container": PodContainer()}
+"""Of the steps whose plan describes a pod."""

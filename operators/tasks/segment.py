@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from operators.execution.http import HttpStore
     from operators.execution.records import StepRecord
     from operators.execution.runner import UnitOutcome
-    from operators.steps.base import Wake
+    from operators.steps.base import StepServices, Wake
 
 __all__ = ["PlanFile", "SegmentOperator"]
 
@@ -125,13 +125,28 @@ class SegmentOperator(BaseOperator):
         self._become_cancellable()
         async with HttpStore(runtime_settings()) as store:
             await self._prepare(store)
-            outcome = await run_segment(plan, self.plan.sha256, self.task_id, store, context["dag_run"], self.log)
+            outcome = await run_segment(
+                plan,
+                self.plan.sha256,
+                self.task_id,
+                store,
+                context["dag_run"],
+                self.log,
+                equip=lambda services: self._equip(services, store, plan, context["dag_run"].run_id),
+                leave=self._leave,
+            )
         if outcome.kind == "undecided" and not unit.starts_on_any:
             raise StoreError("the units before this one ended without deciding whether it runs")
         return outcome
 
     async def _prepare(self, store: HttpStore) -> None:
         """Do what must be done before the unit is looked at; subclasses may need it."""
+
+    def _equip(self, services: StepServices, store: HttpStore, plan: Plan, run_id: str) -> None:
+        """Give the steps what they may use besides the store's services; subclasses may have something."""
+
+    async def _leave(self, services: StepServices, outcome: UnitOutcome) -> None:
+        """Clean up after the unit's run; subclasses may have something to."""
 
     def _unit(self, plan: Plan) -> Unit:
         for unit in plan.units:
@@ -168,17 +183,30 @@ class SegmentOperator(BaseOperator):
         self.defer(trigger=StepTrigger(execution_id, wake.awaited, until), method_name="resume")
 
 
-async def run_segment(plan: Plan, digest: str, unit_id: str, store: HttpStore, dag_run: Any, log: Any) -> UnitOutcome:
+async def run_segment(
+    plan: Plan,
+    digest: str,
+    unit_id: str,
+    store: HttpStore,
+    dag_run: Any,
+    log: Any,
+    *,
+    equip: Callable[[StepServices], None] = lambda services: None,
+    leave: Callable[[StepServices, UnitOutcome], Awaitable[None]] | None = None,
+) -> UnitOutcome:
     """Run a unit of the execution of Airflow's run, as the only one of this process try.
 
+    :param equip: Gives the steps what they may use besides the store's services.
+    :param leave: Cleans up after a run that came to an outcome.
     :raises StoreError: As :func:`operators.execution.runner.run_unit`.
     """
     from operators.execution.runner import run_unit, store_services
     from operators.tasks.runs import run_start
 
     services = store_services(store, dag_run.run_id)
+    equip(services)
     try:
-        return await run_unit(
+        outcome = await run_unit(
             plan,
             unit_id,
             store,
@@ -191,6 +219,9 @@ async def run_segment(plan: Plan, digest: str, unit_id: str, store: HttpStore, d
             observer=partial(_log_step, log),
             parks=True,
         )
+        if leave is not None:
+            await leave(services, outcome)
+        return outcome
     finally:
         log.info("execution %s", store.execution_id(dag_run.run_id))
         await services.close()

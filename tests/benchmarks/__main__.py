@@ -11,7 +11,7 @@ from api.platform import airflow
 from api.platform.home import Home
 from api.platform.postgres import Cluster
 from operators.settings import SEGMENTS_IN_TRIGGERER
-from tests.benchmarks import code_steps, compile_speed, fusion, idle, latency, relay
+from tests.benchmarks import code_steps, compile_speed, fusion, idle, latency, pods, relay
 from tests.benchmarks.running import machine_line, running_platform
 
 
@@ -42,6 +42,8 @@ def main() -> None:
     os.environ[SEGMENTS_IN_TRIGGERER] = "1"
     with running_platform() as platform:
         print(latency.table(workers, latency.measure(platform)))
+    print(f"\nCode steps in pods, chained, without Airflow, {pods.RUNS} runs of each:", flush=True)
+    pods.main()
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def measure(platform: Platform) -> list[Figures]:
         Figures(
             steps,
             n,
-            bare=statistics.median(_bare(steps, n) for _ in range(RUNS)),
+            bare=statistics.median(bare_seconds(steps, n) for _ in range(RUNS)),
             fused=_published(platform, workflow(steps, n, "auto"), RUNS),
             # Forty Airflow tasks take their time; once is enough.
             unfused=_published(platform, workflow(steps, n, "off"), 1),
@@ -73,7 +73,8 @@ def measure(platform: Platform) -> list[Figures]:
     ]
 
 
-def _bare(steps: int, n: int) -> float:
+def bare_seconds(steps: int, n: int) -> float:
+    """Return the seconds that a workload takes in one Python process."""
     names: dict[str, Any] = {}
     exec(SOURCE, names)
     start = time.perf_counter()

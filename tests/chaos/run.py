@@ -97,13 +97,20 @@ def relay_environment(home: Home) -> dict[str, str]:
 
 
 def chaos(
-    platform: Platform, relays: Relays, models: NumberedModels, *, executions: int, disruptions: int, seed: int
+    platform: Platform,
+    relays: Relays,
+    models: NumberedModels,
+    *,
+    executions: int,
+    disruptions: int,
+    seed: int,
+    cases: tuple[Case, ...] = CASES,
 ) -> Outcome:
     """Start executions one after the other while a disruptor is at work; return when all have ended.
 
     :raises AssertionError: One did not end in time.
     """
-    for case in CASES:
+    for case in cases:
         published = platform.publish(case.document)
         platform.until(lambda published=published: platform.airflow_has(published["dag_id"], published["digest"]))
     print(f"chaos: {executions} executions, {disruptions} disruptions, seed {seed}", flush=True)
@@ -114,7 +121,7 @@ def chaos(
     try:
         while len(triggers) < executions or disruptor.is_alive():
             if len(triggers) < executions:
-                triggers.append(accepted(platform, choice.choice(CASES), f"t{len(triggers)}"))
+                triggers.append(accepted(platform, choice.choice(cases), f"t{len(triggers)}"))
             pace = threading.Event()
             pace.wait(1.0)
         deadline = time.monotonic() + SETTLING_SECONDS
@@ -214,13 +221,14 @@ def check_calls(outcome: Outcome) -> None:
     print(f"chaos: {asked.total()} calls for {len(asked)} steps; {hit} running tasks were hit", flush=True)
 
 
-def check_nothing_is_stuck(platform: Platform) -> None:
+def check_nothing_is_stuck(platform: Platform, organization: str = "default") -> None:
     """No row, no lease and no run of Airflow waits for anything."""
     assert query(platform, "SELECT id, status FROM workflow_executions WHERE completed_at IS NULL") == []
 
     def idle() -> bool:
         active = platform.airflow.get(
-            "/api/v2/dags/~/dagRuns", params={"state": ["queued", "running"], "dag_id_prefix_pattern": "default__"}
+            "/api/v2/dags/~/dagRuns",
+            params={"state": ["queued", "running"], "dag_id_prefix_pattern": f"{organization}__"},
         )
         return (
             active.is_success

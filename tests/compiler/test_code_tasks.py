@@ -118,7 +118,7 @@ class TestLimits:
 
 class TestPods:
     def test_code(self) -> None:
-        options: dict[str, Any] = {"isolation": "kubernetes", "compile_only": True}
+        options: dict[str, Any] = {"isolation": "kubernetes"}
         tasks = [code(), code("function main() {}", "javascript", "b", config={"network": "egress"}, timeout=5),
                  code(task_id="c", runtime_image="registry.example/own:1")]  # fmt: skip
         steps = plan_of(workflow(*tasks), **options).steps
@@ -130,7 +130,7 @@ class TestPods:
         ]
 
     def test_container(self) -> None:
-        plan = plan_of(workflow(container()), isolation="kubernetes", compile_only=True)
+        plan = plan_of(workflow(container()), isolation="kubernetes")
         assert plan.steps[0].pod is not None
         assert (plan.steps[0].pod.image, plan.steps[0].code) == ("alpine", None)
         assert [unit.kind for unit in plan.units] == ["container"]
@@ -157,5 +157,5 @@ class TestFusion:
 
     def test_another_image_is_another_pod(self) -> None:
         source = workflow(code(next=["b"]), code(task_id="b", runtime_image="python:3.12"))
-        units = plan_of(source, isolation="kubernetes", compile_only=True).units
+        units = plan_of(source, isolation="kubernetes").units
         assert [unit.id for unit in units] == ["a", "b"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compiler import compile_workflow, validate_workflow
+from compiler import validate_workflow
 from tests.compiler.building import as_bytes, codes, model, problems, transform, warnings_of, workflow
 
 pytestmark = pytest.mark.unit
@@ -97,20 +97,3 @@ def test_a_container_needs_kubernetes() -> None:
     source = with_config("container", {}, runtime_image="alpine")
     assert codes(source) == warnings_of(source) == [("needs_kubernetes", "/tasks/0/type")]
     assert [diagnostic.severity for diagnostic in validate_workflow(as_bytes(source))] == ["warning"]
-
-
-@pytest.mark.parametrize("kind", ["container", "code"])
-def test_pods_compile_but_are_neither_published_nor_run(kind: str) -> None:
-    if kind == "code":
-        source = with_config("code", {"language": "python"}, code="def main(input): return 1")
-    else:
-        source = with_config("container", {}, runtime_image="alpine")
-    options: Any = {"organization": "acme", "isolation": "kubernetes"}
-    to_run = compile_workflow(as_bytes(source), **options)
-    assert [(found.severity, found.code, found.path) for found in to_run.diagnostics] == [
-        ("error", "unavailable_feature", "/tasks/0/type")
-    ]
-    assert to_run.plan is None
-    to_look_at = compile_workflow(as_bytes(source), **options, compile_only=True)
-    assert to_look_at.diagnostics == []
-    assert to_look_at.plan is not None

@@ -1,0 +1,1 @@
+"""The organisations' namespaces in Kubernetes, where their code runs."""

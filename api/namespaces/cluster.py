@@ -1,0 +1,163 @@
+"""The cluster as the control plane uses it: blocking calls, run in threads."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from api.namespaces.objects import ACCOUNT, ORGANIZATION, namespace, objects
+from api.settings import Settings
+from operators.pods.spec import LABEL, MANAGER, selector
+
+TOKEN_SECONDS = 24 * 3600
+"""Life of the token in a kubeconfig; renewed at a third of it."""
+TIMEOUT = (5, 30)
+APPLY = "application/apply-patch+yaml"
+ANSWERS = {200: "object", 201: "object"}
+PATHS = {
+    "ResourceQuota": "/api/v1/namespaces/{}/resourcequotas",
+    "LimitRange": "/api/v1/namespaces/{}/limitranges",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+}
+
+
+class NamespaceError(Exception):
+    """A namespace could not be made or read; the message holds no secrets."""
+
+
+class Namespaces:
+    """The organisations' namespaces.
+
+    :raises NamespaceError: The cluster's kubeconfig cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from kubernetes import client, config
+
+        self._settings = settings
+        configuration = client.Configuration()
+        try:
+            if settings.kubernetes_config == "in-cluster":
+                config.load_incluster_config(client_configuration=configuration)
+            else:
+                config.load_kube_config(config_file=settings.kubernetes_config, client_configuration=configuration)
+        except (config.ConfigException, OSError) as error:
+            raise NamespaceError(f"the cluster's kubeconfig cannot be used: {type(error).__name__}") from None
+        self._configuration = configuration
+        self._client = client.ApiClient(configuration)
+        self._api = client.CoreV1Api(self._client)
+
+    def ensure(self, organization: str) -> None:
+        """Make an organisation's namespace, or set it right; doing it twice is harmless.
+
+        Each object is *applied*: what somebody changed in what is ours is put back, what others added stays.
+
+        :raises NamespaceError: The API server refused, or is away.
+        """
+        name = self._settings.namespace_of(organization)
+        try:
+            self._apply(f"/api/v1/namespaces/{name}", namespace(name, organization))
+            for each in objects(name, self._settings.quota_of(organization), self._settings.pod_egress):
+                path = PATHS[each["kind"]].format(name)
+                self._apply(f"{path}/{each['metadata']['name']}", each)
+            if self._settings.pod_configs is not None:
+                self._write_config(self._settings.pod_configs / f"{organization}.kubeconfig", name)
+        except _errors() as error:
+            raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
+
+    def pods(self, organization: str) -> list[tuple[str, str, datetime]]:
+        """Return name, execution and age of an organisation's pods.
+
+        :raises NamespaceError: The API server refused, or is away.
+        """
+        name = self._settings.namespace_of(organization)
+        try:
+            found = self._api.list_namespaced_pod(name, label_selector=selector(MANAGER), _request_timeout=TIMEOUT)
+        except _errors() as error:
+            if getattr(error, "status", None) == 404:
+                return []
+            raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
+        return [
+            (
+                pod.metadata.name,
+                (pod.metadata.labels or {}).get(LABEL + "execution", ""),
+                pod.metadata.creation_timestamp,
+            )
+            for pod in found.items
+        ]
+
+    def delete_pod(self, organization: str, pod: str) -> None:
+        """Delete a pod; harmless where it is gone."""
+        try:
+            self._api.delete_namespaced_pod(pod, self._settings.namespace_of(organization), _request_timeout=TIMEOUT)
+        except _errors() as error:
+            if getattr(error, "status", None) != 404:
+                raise NamespaceError(f"pod {pod!r}: {_reason(error)}") from None
+
+    def _apply(self, path: str, content: dict[str, Any]) -> None:
+        query = [("fieldManager", "agent-factory"), ("force", "true")]
+        headers = {"Content-Type": APPLY, "Accept": "application/json"}
+        # JSON is YAML.
+        self._client.call_api(
+            path, "PATCH", {}, query, headers, body=content, auth_settings=["BearerToken"], response_types_map=ANSWERS,
+            _request_timeout=TIMEOUT,
+        )  # fmt: skip
+
+    def _write_config(self, path: Path, name: str) -> None:
+        """Write the kubeconfig with which Airflow starts the organisation's pods, while the one there is still good."""
+        if path.is_file() and datetime.now(UTC).timestamp() - path.stat().st_mtime < TOKEN_SECONDS / 3:
+            return
+        asked = {"spec": {"expirationSeconds": TOKEN_SECONDS, "audiences": []}}
+        answer, _, _ = self._client.call_api(
+            f"/api/v1/namespaces/{name}/serviceaccounts/{ACCOUNT}/token", "POST", {}, [],
+            {"Accept": "application/json", "Content-Type": "application/json"}, body=asked,
+            auth_settings=["BearerToken"], response_types_map=ANSWERS, _request_timeout=TIMEOUT,
+        )  # fmt: skip
+        write_config(path, kubeconfig(self._configuration, name, answer["status"]["token"]))
+
+
+def kubeconfig(configuration: Any, name: str, token: str) -> dict[str, Any]:
+    """Return a kubeconfig for a service account of a namespace."""
+    cluster: dict[str, Any] = {"server": configuration.host}
+    if configuration.ssl_ca_cert:
+        cluster["certificate-authority-data"] = base64.b64encode(Path(configuration.ssl_ca_cert).read_bytes()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "pods",
+        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "users": [{"name": ACCOUNT, "user": {"token": token}}],
+        "contexts": [{"name": "pods", "context": {"cluster": "cluster", "user": ACCOUNT, "namespace": name}}],
+    }
+
+
+def write_config(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that only we may read, whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, part = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file)
+    os.replace(part, path)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    return ApiException, HTTPError, OSError
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(error, "status", None)
+    return f"the API server answered HTTP {status}" if status else f"the API server is away ({type(error).__name__})"
+
+
+__all__ = ["ORGANIZATION", "NamespaceError", "Namespaces", "kubeconfig", "write_config"]

@@ -1,0 +1,30 @@
+"""What the runtime API tells a worker of pods."""
+
+from __future__ import annotations
+
+from api.problems import Problem
+from api.settings import Settings
+from operators.execution.records import PodSettings
+
+
+def pod_settings(settings: Settings, organization: str) -> PodSettings:
+    """Return how an organisation's pods are made.
+
+    :raises Problem: 409 where this installation runs code in processes.
+    """
+    if settings.isolation != "kubernetes":
+        detail = (
+            "Pods must be set up; this installation runs code in processes. Set AGENT_FACTORY_ISOLATION=kubernetes."
+        )
+        raise Problem(409, "not_possible_here", detail)
+    policy = settings.images_of(organization)
+    return PodSettings(
+        namespace=settings.namespace_of(organization),
+        runner_image=settings.pod_runner_image,
+        runtime_class=settings.pod_runtime_class,
+        images=None if policy.allow is None else list(policy.allow),
+        digests=policy.digests,
+        pull_secrets=list(settings.pod_pull_secrets),
+        start_seconds=settings.pod_start_seconds,
+        hold_seconds=settings.pod_hold_seconds,
+    )

@@ -1,0 +1,280 @@
+"""The steward: a trusted program in a container of its own, beside the tenant's. Standard library only.
+
+It takes jobs from the platform (by ``exec``, never from the tenant), hands them one after the other to the program in
+the tenant's container, and keeps each result in a file of its own, in a folder that the tenant's container does not
+have. So whoever looks later, a restarted worker too, finds what is finished.
+
+The tenant's container reaches it by one connection: the first, made before any code of the tenant's runs. After that
+nobody can connect, so no step can speak for another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import stat
+import sys
+import threading
+import time
+from typing import Any
+
+GIVEN = "/agent-factory/given"
+STATE = "/agent-factory/state"
+RESULTS = "/agent-factory/results"
+KEEPER_SOCKET = GIVEN + "/keeper.sock"
+CLIENT_SOCKET = STATE + "/steward.sock"
+MAXIMUM_LINE = 65_536
+MAXIMUM_RESULT = 1_100_000
+"""Bytes; the keeper gives at most 1 MB of JSON, and a file of a container may have as much."""
+GRACE_SECONDS = 10.0
+"""How much longer than a step's time-out its answer may take: who keeps the time itself is in the other container."""
+JOB_ID = re.compile(r"[0-9a-f]{1,64}\Z")
+
+
+class BrokenError(Exception):
+    """The other side is gone or does not keep to the protocol."""
+
+
+def read_line(stream: Any) -> dict[str, Any]:
+    """Read a JSON object on a line of its own."""
+    line = stream.readline(MAXIMUM_LINE)
+    if not line.endswith(b"\n"):
+        raise BrokenError("no whole line")
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BrokenError("no JSON") from None
+    if not isinstance(value, dict):
+        raise BrokenError("no object")
+    return value
+
+
+def read_bytes(stream: Any, size: Any, limit: int) -> bytes:
+    """Read so many bytes."""
+    if type(size) is not int or not 0 <= size <= limit:
+        raise BrokenError("no such size")
+    data: bytes = stream.read(size)
+    if len(data) != size:
+        raise BrokenError("not all bytes")
+    return data
+
+
+class Steward:
+    """Jobs and their results."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._states: dict[str, str] = {}
+        self._began: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+        self._queue: list[tuple[str, bytes]] = []
+        self._greeting: dict[str, Any] | None = None
+        self.broken = ""
+
+    def submit(self, job: str, request: bytes) -> None:
+        """Take a job; one that is known already is left as it is."""
+        with self._changed:
+            if job not in self._states:
+                self._states[job] = "lost" if self.broken else "queued"
+                self._queue.append((job, request))
+                say(f"took {job}")
+                self._changed.notify_all()
+
+    def wait(self, job: str, seconds: float) -> dict[str, Any]:
+        """Return how a job stands, once it is over or so many seconds have passed."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            while self._states.get(job) in ("queued", "running") and time.monotonic() < end:
+                self._changed.wait(max(0.0, end - time.monotonic()))
+            began = self._began.get(job)
+            passed = time.monotonic() - began if began is not None else 0.0
+            age = time.monotonic() - self._ended.get(job, time.monotonic())
+            return {"state": self._states.get(job, "unknown"), "seconds": passed, "age": age, "broken": self.broken}
+
+    def greeted(self, greeting: dict[str, Any]) -> None:
+        """Note that the tenant's container is ready."""
+        with self._changed:
+            self._greeting = greeting
+            self._changed.notify_all()
+
+    def await_greeting(self, seconds: float) -> dict[str, Any]:
+        """Tell whether the tenant's container is ready, at the latest after so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._greeting is not None or bool(self.broken), seconds)
+            return {"ready": self._greeting is not None, "broken": self.broken}
+
+    def take(self) -> tuple[str, bytes]:
+        """Return the next job, once there is one."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._queue))
+            job, request = self._queue.pop(0)
+            self._states[job] = "running"
+            self._began[job] = time.monotonic()
+            return job, request
+
+    def finish(self, job: str, answer: dict[str, Any], result: bytes) -> None:
+        """Keep a result: a file that is whole or not there."""
+        path = f"{STATE}/{job}"
+        answer = dict(answer, ran=time.monotonic() - self._began[job])
+        with open(path + ".part", "wb") as file:
+            file.write(json.dumps(answer).encode() + b"\n" + result)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(path + ".part", path)
+        with self._changed:
+            self._states[job] = "done"
+            self._ended[job] = time.monotonic()
+            self._changed.notify_all()
+        say(f"done {job}")
+
+    def give_up(self, reason: str) -> None:
+        """Note that the tenant's container does no job any more."""
+        with self._changed:
+            self.broken = reason
+            self._states = {job: "done" if state == "done" else "lost" for job, state in self._states.items()}
+            self._queue.clear()
+            self._changed.notify_all()
+        say(f"lost {reason}")
+
+
+def say(text: str) -> None:
+    """Print a line to this container's log, where the platform waits for news; it holds nothing of the tenant's."""
+    print(text, flush=True)
+
+
+def serve_keeper(steward: Steward) -> None:
+    """Hand jobs to the tenant's container until it is gone."""
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(KEEPER_SOCKET)
+    listener.bind(KEEPER_SOCKET)
+    # The tenant's container has another user id and the same group.
+    os.chmod(KEEPER_SOCKET, 0o660)
+    listener.listen(1)
+    connection, _ = listener.accept()
+    os.unlink(KEEPER_SOCKET)
+    listener.close()
+    try:
+        stream = connection.makefile("rwb")
+        steward.greeted(read_line(stream))
+        while True:
+            # Beyond the jobs' own time-outs; without it a connection that closes while no job runs is not noticed.
+            job, request = steward.take()
+            run(steward, connection, stream, job, request)
+    except (BrokenError, OSError, KeyError, TypeError, ValueError) as error:
+        steward.give_up(type(error).__name__)
+
+
+def run(steward: Steward, connection: socket.socket, stream: Any, job: str, request: bytes) -> None:
+    """Have one job done."""
+    header = json.loads(request.partition(b"\n")[0])
+    connection.settimeout(float(header["timeout"]) + GRACE_SECONDS)
+    stream.write(request)
+    stream.flush()
+    answer = read_line(stream)
+    result = read_bytes(stream, answer.get("size"), MAXIMUM_RESULT)
+    steward.finish(job, answer, result)
+
+
+def serve_client(steward: Steward, connection: socket.socket) -> None:
+    """Answer one connection of the platform."""
+    with contextlib.suppress(BrokenError, OSError), connection, connection.makefile("rwb") as stream:
+        while True:
+            asked = read_line(stream)
+            answer, payload = reply(steward, asked, stream)
+            stream.write(json.dumps(dict(answer, size=len(payload))).encode() + b"\n" + payload)
+            stream.flush()
+
+
+def reply(steward: Steward, asked: dict[str, Any], stream: Any) -> tuple[dict[str, Any], bytes]:
+    """Return the answer to a request of the platform."""
+    operation = asked.get("op")
+    if operation == "ready":
+        return steward.await_greeting(float(asked["seconds"])), b""
+    if operation == "take":
+        return take_file(str(asked["name"]))
+    job = str(asked.get("job"))
+    if not JOB_ID.match(job):
+        raise BrokenError("no id of a job")
+    if operation == "run":
+        steward.submit(job, read_bytes(stream, asked.get("size"), 64_000_000))
+        return {}, b""
+    if operation != "wait":
+        raise BrokenError("no such request")
+    state = steward.wait(job, float(asked["seconds"]))
+    if state["state"] != "done":
+        return state, b""
+    with open(f"{STATE}/{job}", "rb") as file:
+        return state, file.read()
+
+
+def take_file(name: str, folder: str = RESULTS, limit: int = MAXIMUM_RESULT) -> tuple[dict[str, Any], bytes]:
+    """Read a file that the tenant's container wrote, and nothing else: no link, no pipe, nothing that has no end."""
+    try:
+        descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return {"state": "missing"}, b""
+    except OSError as error:
+        return {"state": "refused", "reason": f"it cannot be opened ({error.strerror})"}, b""
+    with open(descriptor, "rb", buffering=0) as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            return {"state": "refused", "reason": "it is no regular file"}, b""
+        if about.st_nlink != 1:
+            return {"state": "refused", "reason": "it has other names (hard links)"}, b""
+        data = b""
+        while len(data) <= limit:
+            more = file.read(limit + 1 - len(data))
+            if not more:
+                break
+            data += more
+    if len(data) > limit:
+        return {"state": "too_large"}, b""
+    return {"state": "file"}, data
+
+
+def main() -> None:
+    """Serve until the pod ends."""
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    os.umask(0o077)
+    steward = Steward()
+    threading.Thread(target=serve_keeper, args=(steward,), daemon=True).start()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(CLIENT_SOCKET)
+    listener.listen(16)
+    say("ready")
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=serve_client, args=(steward, connection), daemon=True).start()
+
+
+def talk() -> None:
+    """Connect our own input and output with the steward: what ``exec`` starts."""
+    connection = socket.socket(socket.AF_UNIX)
+    for _ in range(400):
+        try:
+            connection.connect(CLIENT_SOCKET)
+            break
+        except OSError:
+            time.sleep(0.025)
+    else:
+        os._exit(1)
+    there, here = connection.fileno(), 0
+    while True:
+        readable, _, _ = select.select([here, there], [], [])
+        for source, target in ((here, there), (there, 1)):
+            if source in readable:
+                data = os.read(source, 65_536)
+                if not data:
+                    os._exit(0)
+                while data:
+                    data = data[os.write(target, data) :]
+
+
+if __name__ == "__main__":
+    talk() if sys.argv[1:] == ["talk"] else main()

@@ -1,0 +1,66 @@
+"""The workflows with tenant code give the results they expect in pods, fused and unfused."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from operators.execution.local import LocalResult
+from operators.execution.stubs import Stubs
+from tests.kubernetes.cluster import TestCluster, load, plan_of_case
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
+
+CORPUS = {
+    file.stem: load(file)
+    for file in sorted((Path(__file__).parents[1] / "workflows").glob("*.json"))
+    if b'"type": "code"' in file.read_bytes()
+}
+# One of them with a pod for each step too; with all it would take minutes.
+CASES = [*((name, "auto") for name in CORPUS), ("code_chain", "off")]
+
+
+async def run(cluster: TestCluster, case: dict[str, Any], fusion: str, execution_id: str) -> LocalResult:
+    others = {other["id"]: plan_of_case({"workflow": other}, fusion) for other in case.get("others", [])}
+    plan = plan_of_case(case, fusion)
+    return await cluster.run(
+        plan,
+        execution_id,
+        # As in Airflow, where each unit is a task and has pods of its own.
+        cluster.pools(plan) if fusion == "off" else None,
+        input=case.get("input", {}),
+        vars=case.get("vars"),
+        stubs=Stubs(case.get("stubs")),
+        find_workflow=others.get,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(cluster: TestCluster) -> dict[str, LocalResult]:
+    return cluster.run_all(
+        {
+            f"{name}-{fusion}": partial(run, cluster, CORPUS[name], fusion, f"corpus-{number}")
+            for number, (name, fusion) in enumerate(CASES)
+        },
+        at_once=4,
+    )
+
+
+@pytest.mark.parametrize(("name", "fusion"), CASES)
+def test_result_is_as_expected(name: str, fusion: str, results: dict[str, LocalResult]) -> None:
+    result, expected = results[f"{name}-{fusion}"], CORPUS[name]["expect"]
+    assert result.status == expected["status"], result
+    assert result.output == expected.get("output")
+    for step_id, step in expected.get("steps", {}).items():
+        shown = orjson.loads(result.steps[step_id].model_dump_json())
+        wanted = {"status": step} if isinstance(step, str) else step
+        assert {field: shown[field] for field in wanted} == wanted, step_id
+
+
+def test_nothing_is_left(results: dict[str, LocalResult], cluster: TestCluster) -> None:
+    assert len(results) >= 7
+    assert not cluster.pods()

@@ -1,0 +1,175 @@
+"""Pods with the whole platform: Airflow starts them, waits for them deferred, finds them again, and removes them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg2
+import pytest
+
+from api.platform import client
+from api.platform.postgres import locate
+from operators.sandbox.processes import descendants
+from tests.kubernetes.cluster import (
+    ORGANIZATION,
+    PREFIX,
+    RUNNER,
+    TestCluster,
+    code,
+    platform_environment,
+    workflow,
+)
+from tests.support import Platform, airflow_client, temporary_home
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
+
+NAMESPACE = PREFIX + ORGANIZATION
+MARKER = "tenant-marker-5e1f"
+SLOW = "import time\n\n\ndef main(input):\n    time.sleep(input['seconds'])\n    return input\n"
+
+
+@pytest.fixture(scope="module")
+def platform(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform whose code runs in pods."""
+    configs = tmp_path_factory.mktemp("configs")
+    with temporary_home() as home, pytest.MonkeyPatch.context() as patch:
+        for name, value in platform_environment(cluster, configs).items():
+            patch.setenv(name, value)
+        running = client.start(home, detach=False, restart=True)
+        try:
+            running.wait_ready(lambda text: print(f"platform: {text}", flush=True))
+            state, credentials = home.read_state(), home.credentials()
+            headers = {"Authorization": f"Bearer {state['api_token']}"}
+            with (
+                httpx.Client(base_url=home.api_url, headers=headers, timeout=60) as http,
+                airflow_client(home) as airflow,
+            ):
+                yield Platform(home, state, http, airflow, locate(home.path, credentials.postgres_password))
+        finally:
+            running.stop()
+
+
+def slow(workflow_id: str, seconds: float) -> dict[str, Any]:
+    """A workflow of two steps of code in one pod; the second takes a while."""
+    first = code("first", "def main(input):\n    return input\n", input={"text": MARKER}, next=["second"])
+    second = code("second", SLOW, input={"seconds": seconds, "text": "{{ first.output.text }}"}, timeout="60s")
+    return {**workflow(first, second), "id": workflow_id}
+
+
+def running_pod(platform: Platform, cluster: TestCluster, execution_id: str) -> Any:
+    """Return the execution's pod, once its second step runs."""
+
+    def begun() -> bool:
+        pods = cluster.pods(execution_id)
+        if not pods or pods[0].status.phase != "Running":
+            return False
+        return log(cluster, pods[0]).count("took ") == 2
+
+    platform.until(begun, 90)
+    [pod] = cluster.pods(execution_id)
+    return pod
+
+
+def log(cluster: TestCluster, pod: Any) -> str:
+    """Return what the steward has told."""
+    text: str = cluster.api().read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace, container="steward")
+    return text
+
+
+def state_of(platform: Platform, dag_id: str, run_id: str) -> str:
+    answer = platform.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
+    return ",".join(str(each["state"]) for each in answer.json()["task_instances"])
+
+
+def test_steps_share_a_pod_and_wait_deferred(platform: Platform, cluster: TestCluster) -> None:
+    platform.publish(slow("waits", 12))
+    execution_id = platform.execute("waits", {})
+    pod = running_pod(platform, cluster, execution_id)
+    platform.until(lambda: state_of(platform, f"{ORGANIZATION}__waits", execution_id) == "deferred")
+    execution = platform.wait(execution_id)
+    assert (execution["status"], execution["output"]) == ("success", {"second": {"seconds": 12, "text": MARKER}})
+    first, second = execution["steps"]
+    assert first["timing"]["start"] > 0
+    assert (second["timing"]["start"], second["timing"]["run"] >= 12_000) == (0, True)
+    platform.until(lambda: not cluster.pods(execution_id))
+    assert pod.spec.containers[0].image == "python:3.11-slim"
+
+
+def test_a_killed_worker_finds_its_pod_again(platform: Platform, cluster: TestCluster) -> None:
+    platform.publish(slow("killed", 8))
+    execution_id = platform.execute("killed", {})
+    pod = running_pod(platform, cluster, execution_id)
+    scheduler = platform.home.read_state()["children"]["airflow-scheduler"]["pid"]
+    busy = [pid for pid in descendants(scheduler) if b"LocalExecutor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in [task for worker in busy for task in descendants(worker)]:
+        os.kill(pid, signal.SIGKILL)
+    seen = {pod.metadata.uid}
+
+    def ended() -> bool:
+        seen.update(each.metadata.uid for each in cluster.pods(execution_id))
+        return platform.http.get(f"/api/v1/executions/{execution_id}").json()["status"] not in ("pending", "running")
+
+    platform.until(ended, 120)
+    assert platform.wait(execution_id)["output"] == {"second": {"seconds": 8, "text": MARKER}}
+    assert seen == {pod.metadata.uid}
+
+
+def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> None:
+    platform.publish(slow("cancelled", 50))
+    execution_id = platform.execute("cancelled", {})
+    running_pod(platform, cluster, execution_id)
+    platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
+    assert platform.wait(execution_id)["status"] == "cancelled"
+    platform.until(lambda: not cluster.pods(execution_id))
+
+
+def test_an_image_that_is_not_allowed_is_not_published(platform: Platform) -> None:
+    source = workflow(code("a", "def main(input):\n    return 1\n", runtime_image="alpine:3"))
+    answer = platform.http.post("/api/v1/workflows/pods/publish", json=source)
+    assert (answer.status_code, answer.json()["code"]) == (422, "image_not_allowed")
+
+
+def test_airflow_knows_nothing_of_the_tenants(platform: Platform) -> None:
+    connection = psycopg2.connect(platform.cluster.url("airflow"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        for (table,) in cursor.fetchall():
+            cursor.execute(f'SELECT count(*) FROM "{table}" AS t WHERE t::text LIKE %s', (f"%{MARKER}%",))
+            assert cursor.fetchone() == (0,), table
+        cursor.execute("SELECT count(*) FROM xcom")
+        assert cursor.fetchone() == (0,)
+    connection.close()
+    logs = (platform.home.logs / "tasks").rglob("*.log")
+    assert not [path for path in logs if MARKER.encode() in path.read_bytes()]
+
+
+def test_upkeep_keeps_namespaces_and_removes_pods(platform: Platform, cluster: TestCluster) -> None:
+    headers = {"Authorization": f"Bearer {platform.home.credentials().runtime_token}"}
+    for job in ("namespaces", "pods"):
+        answer = httpx.post(f"{platform.home.api_url}/runtime/v1/upkeep/{job}", headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["counts"]["failed"] == 0
+
+
+async def test_pods_of_nobody_are_removed(platform: Platform, cluster: TestCluster) -> None:
+    """As after a worker that was lost for good: its execution is over or unknown, its pod is still there."""
+    platform.publish(slow("left", 15))
+    running = platform.execute("left", {})
+    kept = running_pod(platform, cluster, running).metadata.name
+    cancelled = platform.execute("left", {})
+    platform.http.post(f"/api/v1/executions/{cancelled}/cancel")
+    platform.wait(cancelled)
+    for name, execution_id in {"over": cancelled, "unknown": str(uuid4()), "unreadable": "x"}.items():
+        labels = {"app.kubernetes.io/managed-by": "agent-factory", "agent-factory/execution": execution_id}
+        spec = {"containers": [{"name": "base", "image": RUNNER, "command": ["sleep", "600"]}]}
+        cluster.api().create_namespaced_pod(NAMESPACE, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+    counts = await cluster.remove_pods_of_nobody(platform)
+    assert (counts["failed"], counts["removed"]) == (0, 3)
+    assert [pod.metadata.name for pod in cluster.pods()] == [kept]
+    assert platform.wait(running)["status"] == "success"

@@ -533,6 +533,23 @@ class PausedWorkflow(TypedDict):
     paused_at: str
 
 
+class PodTiming(TypedDict, closed=True):
+    """
+    Where the time of a step in a pod went, in milliseconds. What Kubernetes tells has whole seconds only.
+
+    ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its first container
+    ran; ``start``: until the tenant's ran; ``run``: the step's own code; ``result``: from its end until we had the
+    result. A step that went into a pod which was running has zeros up to ``start``.
+    """
+
+    queued: NotRequired[float]
+    scheduled: NotRequired[float]
+    image: NotRequired[float]
+    start: NotRequired[float]
+    run: NotRequired[float]
+    result: NotRequired[float]
+
+
 class ProviderList(TypedDict):
     """
     The names of the providers.
@@ -1034,7 +1051,7 @@ class StepView(TypedDict):
     """
     One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
     ``input`` is there where it was asked for and the step began; never of a step in a map's body. ``items`` are those
-    of a map; null for any other step.
+    of a map; null for any other step. ``timing`` says where the time of a step in a pod went.
     """
 
     id: str
@@ -1050,6 +1067,7 @@ class StepView(TypedDict):
     usage: NotRequired[list[Usage]]
     cost_usd: NotRequired[float | None]
     approval_id: NotRequired[str | None]
+    timing: NotRequired[PodTiming | None]
     items: NotRequired[list[ItemView] | None]
 
 

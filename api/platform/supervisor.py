@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,9 @@ class Supervisor:
         if not self.cluster.data.exists() and (trouble := self._trouble(disk.NEW_BYTES)):
             raise PlatformError(f"PostgreSQL cannot be set up: {trouble}.")
         fresh = self.cluster.initialise()
+        if fresh:
+            # Numbers of releases begin anew with the database: what is here of older ones would be taken for them.
+            shutil.rmtree(self.home.path / "airflow" / "bundles", ignore_errors=True)
         postgres = Child(
             "PostgreSQL", "postgres", self.cluster.command(), server_environment(), self.home.logs / "postgres.log",
             stop_signal=signal.SIGINT, account=self.cluster.account,

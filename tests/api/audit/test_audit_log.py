@@ -55,9 +55,10 @@ class TestEntries:
 
     async def test_of_the_operators_command(self, control_plane: ControlPlane, people: People) -> None:
         user = await people.user("ann@x.test", "viewer")
-        await Operations(control_plane.database, control_plane.app.state.settings).set_disabled(
-            "ann@x.test", is_disabled=True
-        )
+        operations = Operations(control_plane.database, control_plane.app.state.settings)
+        await operations.set_disabled("ann@x.test", is_disabled=True)
+        [line] = await operations.audit_log(10)
+        assert line.endswith(f" operator user.disable users/{user}")
         query = "SELECT json_build_array(actor, action, resource, address) FROM platform_audit_log"
         assert await people.sql(query) == ["operator", "user.disable", f"users/{user}", None]
 

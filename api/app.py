@@ -24,6 +24,7 @@ from api.audit.trail import start_trail
 from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
+from api.deletion.endpoints import router as deletion
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
 from api.executions.live.stream import Streams
@@ -51,6 +52,7 @@ from api.reconciliation.endpoints import router as ended_runs
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
+from api.retention.endpoints import router as retention
 from api.runtime.endpoints import router as runtime
 from api.sessions.endpoints import router as sessions
 from api.settings import Settings
@@ -89,7 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, oidc, accounts, api_keys, organizations, members, invitations, teams, signing)
     designer = (agents, versions, trials, variables)
-    governance = (audit,)
+    governance = (audit, retention, deletion)
     for router in (*public, webhooks, *designer, *identity, *governance, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -138,6 +139,8 @@ class Settings(DatabaseSettings, GatewaySettings):
     :param relay_missing_dag_seconds: How long Airflow may take to show a published DAG before an execution fails.
     :param relay_unreachable_seconds: How long Airflow may be away before waiting executions fail.
     :param retention_days: How long executions are kept at least after their end; they go by whole months.
+    :param audit_retention_days: How long entries of the audit log are kept, of an organisation that asks for no less.
+    :param organization_deletion_days: How many days an organisation's deletion can be called off.
     :param input_retention_days: How long an input that was prepared for a run in Airflow can be used.
     :param outbox_retention_days: How long an order to Airflow that was given up stays to be looked at.
     :param airflow_retention_days: How long Airflow keeps its runs and their logs.
@@ -201,6 +204,8 @@ class Settings(DatabaseSettings, GatewaySettings):
     relay_unreachable_seconds: Annotated[float, Field(gt=0)] = 86_400.0
 
     retention_days: Annotated[int, Field(ge=1)] = 90
+    audit_retention_days: Annotated[int, Field(ge=30)] = 400
+    organization_deletion_days: Annotated[int, Field(ge=0, le=365)] = 14
     input_retention_days: Annotated[int, Field(ge=1)] = 30
     outbox_retention_days: Annotated[int, Field(ge=1)] = 30
     airflow_retention_days: Annotated[int, Field(ge=2)] = 30
@@ -290,6 +295,9 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from None
+    except UnreadableError:
+        # The only setting that is no plain text; what it holds is secret.
+        raise SettingsError("The control plane cannot start: AGENT_FACTORY_OIDC_PROVIDERS must be JSON.") from None
 
 
 def load_migration_settings() -> MigrationSettings:

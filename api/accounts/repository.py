@@ -130,8 +130,3 @@ class AttemptRepository:
             .values(count=Attempts.count - 1)
             .execution_options(synchronize_session=False)
         )
-
-    async def remove_old(self, window: float) -> int:
-        """Remove what counts no more; return how many rows."""
-        statement = delete(Attempts).where(Attempts.began_at < func.now() - seconds(window)).returning(Attempts.subject)
-        return len((await self._session.scalars(statement)).all())

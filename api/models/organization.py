@@ -13,10 +13,17 @@ from api.models.base import Base, CreatedAt, OptionalJson, OrganizationKey, Text
 class Organization(Base):
     """A tenant. ``slug`` stands in URLs and DAG ids.
 
+    ``retention_days`` and ``audit_retention_days`` are null where it keeps things as long as the platform does. From
+    ``deletion_due_at`` on it is deleted; from ``deletion_began_at`` on nothing stops that.
+
     While ``paused_at`` is set, none of its executions is given to Airflow; ``resumed_at`` is when the last pause ended.
     """
 
     __tablename__ = "organizations"
+    __table_args__ = (
+        CheckConstraint("retention_days >= 1", "retention_days"),
+        CheckConstraint("audit_retention_days >= 30", "audit_retention_days"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("uuidv7()"))
     slug: Mapped[str] = mapped_column(unique=True)
@@ -24,6 +31,10 @@ class Organization(Base):
     created_at: Mapped[CreatedAt]
     paused_at: Mapped[Timestamp | None]
     resumed_at: Mapped[Timestamp | None]
+    retention_days: Mapped[int | None]
+    audit_retention_days: Mapped[int | None]
+    deletion_due_at: Mapped[Timestamp | None]
+    deletion_began_at: Mapped[Timestamp | None]
 
 
 class Variable(Base):

@@ -122,6 +122,16 @@ class AirflowClient:
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/clear"
         self._check(await self._request("POST", path, json=body))
 
+    async def delete_dag(self, dag_id: str) -> None:
+        """Have Airflow forget a DAG with its runs; one that it does not know is forgotten already.
+
+        :raises AirflowAwayError: Airflow does not answer.
+        :raises AirflowRefusedError: It refuses, as while a task of it runs.
+        """
+        response = await self._request("DELETE", f"/api/v2/dags/{quote(dag_id)}")
+        if response.status_code != 404:
+            self._check(response)
+
     async def read(self, path: str, **params: Any) -> Any:
         """Return what there is at a path of Airflow's API; None where Airflow knows no such thing.
 

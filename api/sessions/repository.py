@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.accounts.repository import seconds
@@ -94,13 +94,3 @@ class SessionRepository:
             .values(acting_organization_id=organization_id)
             .execution_options(synchronize_session=False)
         )
-
-    async def remove_old(self) -> int:
-        """Remove the sessions that ended a day ago or more; return how many."""
-        over = func.now() - seconds(86_400)
-        statement = (
-            delete(UserSession)
-            .where(or_(UserSession.expires_at < over, UserSession.revoked_at < over))
-            .returning(UserSession.id)
-        )
-        return len((await self._session.scalars(statement)).all())

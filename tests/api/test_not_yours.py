@@ -58,6 +58,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/auth/oidc/{provider}/begin": {},
     "POST /api/v1/auth/oidc/{provider}/finish": {"login_token": "x", "code": "x", "state": "x"},
     "PATCH /api/v1/organizations/{slug}": {"name": "X"},
+    "POST /api/v1/organizations/{slug}/deletion": {"confirm": "x"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
     "PATCH /api/v1/agents/{agent_id}": {"name": "X"},
     "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},

@@ -103,12 +103,20 @@ class AirflowStub:
         """Make every token that was given invalid."""
         self.tokens.clear()
 
+    async def _delete_dag(self, dag_id: str, request: Request) -> None:
+        self._check(request)
+        if dag_id not in self.tags:
+            raise HTTPException(404)
+        del self.tags[dag_id]
+        self.runs.pop(dag_id, None)
+
     def app(self) -> FastAPI:
         """Return the server."""
         app = FastAPI()
         app.middleware("http")(self._answer)
         app.post("/auth/token", status_code=201)(self._log_in)
         app.get("/api/v2/dags/{dag_id}")(self._get_dag)
+        app.delete("/api/v2/dags/{dag_id}", status_code=204)(self._delete_dag)
         app.get("/api/v2/importErrors")(self._get_import_errors)
         app.post("/api/v2/dags/{dag_id}/dagRuns")(self._start)
         app.get("/api/v2/dags/~/dagRuns")(self._list_runs)

@@ -12,7 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from api.events.repository import REMEMBERED
-from api.models import IdempotencyKey, OutboxEntry, PreparedInput, ReceivedEvent
+from api.models import (
+    Attempts,
+    IdempotencyKey,
+    OidcFlow,
+    OutboxEntry,
+    PasswordReset,
+    PreparedInput,
+    ReceivedEvent,
+    UserSession,
+)
 from api.settings import Settings
 
 
@@ -31,6 +40,15 @@ class Aged:
     only: ColumnElement[bool] | None = None
 
 
+_OF_LOGINS: dict[str, InstrumentedAttribute[datetime]] = {
+    "sessions": UserSession.expires_at,
+    "password_links": PasswordReset.expires_at,
+    "logins_begun": OidcFlow.expires_at,
+    "attempts": Attempts.began_at,
+}
+"""What is of no use any more the day after; a session takes its refresh tokens along."""
+
+
 def aged_rows(settings: Settings) -> Iterator[Aged]:
     """Return what is removed by age. What belongs to an execution goes with it and is not named here."""
     yield Aged("received_events", ReceivedEvent.received_at, REMEMBERED)
@@ -39,6 +57,8 @@ def aged_rows(settings: Settings) -> Iterator[Aged]:
     buried_at: Any = OutboxEntry.buried_at  # of a dead one it is never null
     yield Aged("dead_outbox_entries", buried_at, dead, OutboxEntry.dead.is_(True))
     yield Aged("idempotency_keys", IdempotencyKey.expires_at, timedelta())
+    for name, since in _OF_LOGINS.items():
+        yield Aged(name, since, timedelta(days=1))
 
 
 async def remove_aged(session: AsyncSession, aged: Aged, now: datetime, count: int) -> int:

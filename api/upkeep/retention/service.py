@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from api.deletion.job import delete_organizations
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, BusyError, PartitionRepository, locked_tables, vacuum
 from api.upkeep.partitions.service import patiently
 from api.upkeep.repository import trusted_now
+from api.upkeep.retention.organizations import keep_organizations
 from api.upkeep.retention.repository import Aged, aged_rows, remove_aged
 from api.upkeep.tools import Counts, Tools
 
@@ -41,7 +43,7 @@ async def keep_retention(tools: Tools, now: datetime | None = None) -> Counts:
     counts["executions"] += await _remove_ended(tools, None, before)
     for aged in aged_rows(tools.settings):
         counts[aged.name] = await _remove_aged(tools, aged, now)
-    return counts
+    return counts | await keep_organizations(tools, now) | await delete_organizations(tools, now)
 
 
 async def _drop_month(tools: Tools, month: Month, before: datetime, counts: Counts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,9 +55,10 @@ class TestEntries:
 
     async def test_of_the_operators_command(self, control_plane: ControlPlane, people: People) -> None:
         user = await people.user("ann@x.test", "viewer")
-        await Operations(control_plane.database, control_plane.app.state.settings).set_disabled(
-            "ann@x.test", is_disabled=True
-        )
+        operations = Operations(control_plane.database, control_plane.app.state.settings)
+        await operations.set_disabled("ann@x.test", is_disabled=True)
+        [line] = await operations.audit_log(10)
+        assert line.endswith(f" operator user.disable users/{user}")
         query = "SELECT json_build_array(actor, action, resource, address) FROM platform_audit_log"
         assert await people.sql(query) == ["operator", "user.disable", f"users/{user}", None]
 
@@ -149,6 +151,13 @@ class TestAppendOnly:
 
     async def test_what_is_young_is_not_removed(self, people: People) -> None:
         organization_id = await people.organization()
-        remove = "SELECT governance.remove_audit(:org, now() - make_interval(days => :age), 10)"
-        with pytest.raises(DBAPIError, match="30 days"):
-            await people.sql(remove, org=organization_id, age=29)
+        for age in (29, 31):
+            await people.sql(
+                "INSERT INTO audit_log (organization_id, actor, action, resource, at)"
+                " VALUES (:org, 'operator', 'a.b', :name, now() - make_interval(days => :age))",
+                org=organization_id, name=str(age), age=age,
+            )  # fmt: skip
+        remove = "SELECT governance.remove_audit(:org, CAST(:until AS timestamptz), 10)"
+        assert await people.sql(remove, org=organization_id, until=None) == 0
+        assert await people.sql(remove, org=organization_id, until=datetime.now(UTC) + timedelta(days=9)) == 1
+        assert await people.sql("SELECT resource FROM audit_log") == "29"

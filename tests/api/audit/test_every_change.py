@@ -186,6 +186,13 @@ async def _walk_people(walk: Walk) -> None:
     state.settings = settings.model_copy(update={"isolation": "kubernetes"})
     await call("POST /api/v1/organizations", admin, json={"slug": "other", "name": "Other"}, digests="a")
     state.settings = settings
+    kept = {"executions": 7, "audit_log": None}
+    await call("PUT /api/v1/retention", json=kept, digests="ba")
+    owner = await people.client("organization_owner", "leaving")
+    names = {"slug": "leaving"}
+    path = "/api/v1/organizations/{slug}/deletion"
+    await call(f"POST {path}", owner, names=names, json={"confirm": "leaving"}, digests="a")
+    await call(f"DELETE {path}", owner, names=names, digests="b")
 
 
 async def _walk_accounts(walk: Walk) -> None:

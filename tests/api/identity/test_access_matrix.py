@@ -28,6 +28,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/auth/switch": {"organization": "theirs"},
     "PUT /api/v1/auth/password": {"current_password": "x", "new_password": "x" * 12},
     "PATCH /api/v1/organizations/{slug}": {"name": "Mine"},
+    "POST /api/v1/organizations/{slug}/deletion": {"confirm": "theirs"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
     "PUT /api/v1/variables/{name}": {"value": 1},
     "PATCH /api/v1/agents/{agent_id}": {"name": "Mine"},

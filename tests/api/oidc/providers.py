@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import shutil
@@ -32,10 +33,14 @@ def installed() -> Path:
     """
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("needs Node.js and npm (on Debian: apt-get install nodejs npm)")
-    if not (FOLDER / "node_modules" / ".package-lock.json").exists():
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(FOLDER)]
-        if (made := subprocess.run(command, capture_output=True, text=True)).returncode:
-            pytest.skip(f"npm could not install oidc-provider: {made.stderr.strip()[-200:]}")
+    # One at a time: several processes run tests.
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (FOLDER / "node_modules" / ".package-lock.json").exists():
+            command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(FOLDER)]
+            made = subprocess.run(command, capture_output=True, text=True)
+            if made.returncode:
+                pytest.skip(f"npm could not install oidc-provider: {made.stderr.strip()[-200:]}")
     return FOLDER / "server.mjs"
 
 

@@ -160,6 +160,31 @@ class TestRows:
             assert list(kinds) == ["start", "dead1"]
             assert list(await session.scalars(text("SELECT key FROM idempotency_keys"))) == ["1"]
 
+    async def test_of_logins(self, control_plane: ControlPlane, tools: Tools) -> None:
+        statements = (
+            "INSERT INTO users (email, name) VALUES ('a@x.test', 'A')",
+            "INSERT INTO user_sessions (user_id, acting_organization_id, client, expires_at)"
+            " SELECT u.id, o.id, CAST(:since AS text), :since FROM users u, organizations o",
+            "INSERT INTO refresh_tokens (digest, session_id, expires_at)"
+            " SELECT sha256(convert_to(CAST(:since AS text), 'UTF8')), id, expires_at FROM user_sessions"
+            " WHERE expires_at = :since",
+            "INSERT INTO password_resets (digest, user_id, by_mail, expires_at)"
+            " SELECT sha256(convert_to(CAST(:since AS text), 'UTF8')), id, true, :since FROM users",
+            "INSERT INTO oidc_flows (digest, provider, redirect_uri, expires_at)"
+            " VALUES (sha256(convert_to(CAST(:since AS text), 'UTF8')), 'corp', '', :since)",
+            "INSERT INTO attempts (subject, count, began_at) VALUES (CAST(:since AS text), 1, :since)",
+        )
+        async with tools.database.system() as session:
+            for since in (NOW - DAY - timedelta(hours=1), NOW - DAY + timedelta(hours=1)):
+                for statement in statements[(since > NOW - DAY) :]:
+                    sent = statement.replace("CAST(:since AS text)", f"'{since}'")
+                    await session.execute(text(sent), {"since": since} if ":since" in sent else {})
+        counts = await keep_retention(tools, NOW)
+        names = ("sessions", "password_links", "logins_begun", "attempts")
+        assert {name: counts[name] for name in names} == dict.fromkeys(names, 1)
+        async with tools.database.system() as session:
+            assert await session.scalar(text("SELECT count(*) FROM refresh_tokens")) == 1
+
     async def insert(self, session: object, number: int, execution_id: UUID, since: dict[str, datetime]) -> None:
         values = {"id": str(number), "execution": execution_id, "kind": f"dead{number}"}
         statements = {

@@ -1,0 +1,1 @@
+"""Deletion of an organisation with everything that is its."""

@@ -46,6 +46,7 @@ from api.reconciliation.endpoints import router as ended_runs
 from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
+from api.reviews.endpoints import router as reviews
 from api.runtime.endpoints import router as runtime
 from api.sessions.endpoints import router as sessions
 from api.settings import Settings
@@ -80,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
-    designer = (agents, versions, trials, variables)
+    designer = (agents, versions, reviews, trials, variables)
     for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)

@@ -8,6 +8,7 @@ from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Leas
 from api.models.identity import Attempts, PasswordReset, RefreshToken, SigningKey, User, UserIdentity, UserSession
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
+from api.models.review import AgentReview, ReviewPolicy
 from api.models.upkeep import UpkeepRun
 from api.models.workflow import (
     Agent,
@@ -23,6 +24,7 @@ from api.models.workflow import (
 __all__ = [
     "AdoptedRun",
     "Agent",
+    "AgentReview",
     "AgentWorkflow",
     "ApiKey",
     "Approval",
@@ -43,6 +45,7 @@ __all__ = [
     "RefreshToken",
     "Release",
     "ReleaseArtifact",
+    "ReviewPolicy",
     "SigningKey",
     "Team",
     "TeamMember",

@@ -29,6 +29,7 @@ THEIRS = {
     "invitation_id": str(TEAM),
     "key_id": str(TEAM),
     "session_id": str(TEAM),
+    "review_id": str(TEAM),
 }
 NOBODYS = {
     "execution_id": "01990000-0000-7000-8000-0000000000ff",
@@ -46,6 +47,7 @@ NOBODYS = {
     "key_id": "01990000-0000-7000-8000-0000000000fa",
     "session_id": "01990000-0000-7000-8000-0000000000f9",
     "letter_id": "999999",
+    "review_id": "01990000-0000-7000-8000-0000000000f7",
 }
 BODIES: dict[str, Any] = {
     "POST /api/v1/approvals/{approval_id}/decision": {"decision": "approve", "by": "me"},
@@ -55,6 +57,8 @@ BODIES: dict[str, Any] = {
     "PUT /api/v1/variables/{name}": {"value": 1},
     "PATCH /api/v1/organizations/{slug}": {"name": "X"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
+    "POST /api/v1/agents/{agent_id}/reviews": {},
+    "POST /api/v1/reviews/{review_id}/decision": {"decision": "reject", "fingerprint": "0" * 64},
     "PATCH /api/v1/agents/{agent_id}": {"name": "X"},
     "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
     "POST /api/v1/agents/{agent_id}/test": {},

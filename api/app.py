@@ -54,6 +54,8 @@ from api.signing.endpoints import router as signing
 from api.signing.keys import KeyRing
 from api.starting import check
 from api.teams.endpoints import router as teams
+from api.transfers.endpoints import imports
+from api.transfers.endpoints import router as exports
 from api.trials.endpoints import router as trials
 from api.trials.slots import TrialSlots
 from api.upkeep.endpoints import router as upkeep
@@ -81,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
-    designer = (agents, versions, reviews, trials, variables)
+    designer = (agents, versions, reviews, exports, imports, trials, variables)
     for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)

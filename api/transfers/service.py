@@ -96,16 +96,16 @@ class ImportService:
         agents, variables = read_agents(files), read_variables(files)
         changes = [await self._compare(agent, existing) for agent in agents]
         settings = [await self._compare_variable(entry, existing) for entry in variables]
-        made = [*changes, *settings]
+        made: list[Change] = [each.change for each in changes] + [each.change for each in settings]
         report = ImportReport(
             dry_run=dry_run,
-            changed=any(each.change in ("create", "replace") for each in made),
+            changed=any(change in ("create", "replace") for change in made),
             agents=changes,
             variables=settings,
         )
         if dry_run:
             return report
-        if any(each.change == "conflict" for each in made):
+        if "conflict" in made:
             detail = (
                 "What is here already must be kept or replaced: send `existing=keep` or `existing=replace`; a variable "
                 "that is secret here must be removed first. Nothing was imported."

@@ -53,6 +53,7 @@ from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.releases.endpoints import router as releases
 from api.retention.endpoints import router as retention
+from api.reviews.endpoints import router as reviews
 from api.runtime.endpoints import router as runtime
 from api.sessions.endpoints import router as sessions
 from api.settings import Settings
@@ -60,6 +61,8 @@ from api.signing.endpoints import router as signing
 from api.signing.keys import KeyRing
 from api.starting import check
 from api.teams.endpoints import router as teams
+from api.transfers.endpoints import imports
+from api.transfers.endpoints import router as exports
 from api.trials.endpoints import router as trials
 from api.trials.slots import TrialSlots
 from api.upkeep.endpoints import router as upkeep
@@ -90,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, oidc, accounts, api_keys, organizations, members, invitations, teams, signing)
-    designer = (agents, versions, trials, variables)
+    designer = (agents, versions, reviews, exports, imports, trials, variables)
     governance = (audit, retention, deletion)
     for router in (*public, webhooks, *designer, *identity, *governance, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)

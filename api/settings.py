@@ -186,6 +186,7 @@ class Settings(DatabaseSettings, GatewaySettings):
     lease_heartbeat_seconds: Annotated[float, Field(gt=0)] = 3.0
     webhook_max_bytes: Annotated[int, Field(ge=1)] = 1_000_000
     api_max_bytes: Annotated[int, Field(ge=1)] = 4_000_000
+    import_max_bytes: Annotated[int, Field(ge=1)] = 16_000_000
     runtime_max_bytes: Annotated[int, Field(ge=1)] = 32_000_000
     max_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
     max_event_streams: Annotated[int, Field(ge=1)] = 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -184,14 +185,20 @@ class DraftRepository:
         )
         return await self._session.scalar(query.execution_options(populate_existing=True))
 
-    async def put(self, agent_id: UUID, revision: int, source: bytes, canvas: Any, by: str) -> AgentWorkflow:
-        """Store a draft in the place of the one before."""
+    async def put(
+        self, agent_id: UUID, revision: int, source: bytes, canvas: Any, by: str, authors: Collection[str] = ()
+    ) -> AgentWorkflow:
+        """Store a draft in the place of the one before.
+
+        :param authors: Who else changed it since it was last published.
+        """
         values = {
             "revision": revision,
             "source": source,
             "canvas": null() if canvas is None else canvas,
             "updated_at": _now(),
             "updated_by": by,
+            "authors": sorted({*authors, by}),
         }
         await self._session.execute(
             insert(AgentWorkflow)

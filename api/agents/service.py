@@ -28,7 +28,10 @@ from compiler.fields import is_identifier
 
 @dataclass(frozen=True)
 class Draft:
-    """A draft; ``tag`` names its state. ``author`` is who changed it last."""
+    """A draft; ``tag`` names its state.
+
+    ``author`` is who changed it last, ``authors`` everybody who did since it was last published.
+    """
 
     agent_id: UUID
     workflow_id: str
@@ -38,6 +41,7 @@ class Draft:
     revision: int
     updated_at: datetime | None
     author: str | None
+    authors: tuple[str, ...] = ()
 
     def as_json(self) -> bytes:
         """Return what callers see of it, the workflow as it was sent."""
@@ -152,11 +156,14 @@ class AgentService:
                 stored.revision,
                 stored.updated_at,
                 stored.updated_by,
+                tuple(stored.authors),
             )
         newest = await self._versions.newest(agent_id)
         assert newest is not None, "an agent has a draft or a version"
         tag = _tag(0, newest.source_digest)
-        return Draft(agent_id, found.workflow_id, newest.source, None, tag, 0, newest.created_at, newest.created_by)
+        by = newest.created_by
+        authors = () if by is None else (by,)
+        return Draft(agent_id, found.workflow_id, newest.source, None, tag, 0, newest.created_at, by, authors)
 
     async def save(
         self, agent_id: UUID, *, source: bytes, document: dict[str, Any], canvas: Any, given: frozenset[str]
@@ -175,7 +182,9 @@ class AgentService:
         draft = await self.draft(agent_id)
         require_match(given, draft.tag)
         await self._follow(agent, document.get("id"))
-        await self._drafts.put(agent_id, draft.revision + 1, source, canvas, self._by)
+        # Who wrote what is published already wrote nothing of the next version.
+        others = draft.authors if (await self.show(agent_id)).draft.changed else ()
+        await self._drafts.put(agent_id, draft.revision + 1, source, canvas, self._by, others)
         note(before=[draft.source, draft.canvas], after=[source, canvas])
         return await self.draft(agent_id)
 

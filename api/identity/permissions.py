@@ -28,12 +28,15 @@ PERMISSIONS = {
     "execution:read": "see executions with what went in and came out",
     "execution:run": "start a workflow; run an execution again",
     "org:delete": "have the organisation deleted, and call that off",
-    "org:edit": "rename the organisation",
+    "org:edit": "rename the organisation; say whether publishing needs a review",
     "org:read": "see the organisation",
     "org:retention": "set how long executions and the audit log are kept",
     "platform:organizations": "make organisations",
     "relay:manage": "pause and resume the organisation; have dead letters delivered again",
     "relay:read": "see what is paused and what was given up",
+    "review:decide": "approve or reject what somebody else wrote",
+    "review:read": "see reviews, and whether publishing needs one",
+    "review:request": "ask for a review",
     "team:manage": "make and remove teams, change who is in them",
     "team:read": "see teams and who is in them",
     "user:invite": "invite people, in a role not above the own",
@@ -50,10 +53,11 @@ PERMISSIONS = {
 """Permission -> what it lets one do."""
 
 _VIEWER = ("agent:read", "workflow:read", "account:own", "api_key:own", "approval:read", "execution:read", "org:read",
-           "relay:read", "team:read", "user:read", "variable:read")  # fmt: skip
+           "relay:read", "review:read", "team:read", "user:read", "variable:read")  # fmt: skip
 _DEVELOPER = (*_VIEWER, "agent:create", "agent:edit", "workflow:create", "workflow:edit", "approval:answer",
-              "event:send", "execution:*", "variable:*")  # fmt: skip
-_TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "user:invite")
+              "event:send", "execution:*", "review:request", "variable:*")  # fmt: skip
+_TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "review:*",
+              "user:invite")  # fmt: skip
 _OWNER = (*_TEAM_LEAD, "audit:*", "org:*", "user:manage", "billing:*", "api_key:*")
 
 ROLES: dict[Role, tuple[str, ...]] = {

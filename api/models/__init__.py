@@ -18,6 +18,7 @@ from api.models.identity import (
 )
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
 from api.models.organization import Organization, Variable
+from api.models.review import AgentReview, ReviewPolicy
 from api.models.upkeep import UpkeepRun
 from api.models.workflow import (
     Agent,
@@ -33,6 +34,7 @@ from api.models.workflow import (
 __all__ = [
     "AdoptedRun",
     "Agent",
+    "AgentReview",
     "AgentWorkflow",
     "ApiKey",
     "Approval",
@@ -56,6 +58,7 @@ __all__ = [
     "RefreshToken",
     "Release",
     "ReleaseArtifact",
+    "ReviewPolicy",
     "SigningKey",
     "Team",
     "TeamMember",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import Computed, ForeignKeyConstraint, LargeBinary
+from sqlalchemy import ARRAY, Computed, ForeignKeyConstraint, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.models.base import Base, CreatedAt, OptionalJson, OrganizationKey
@@ -12,7 +12,7 @@ from api.models.base import Base, CreatedAt, OptionalJson, OrganizationKey
 
 class AgentWorkflow(Base):
     """An agent's draft. ``source`` is the workflow's JSON as it was sent; ``canvas`` is what a designer's screen keeps
-    beside it. ``revision`` grows with each change."""
+    beside it. ``revision`` grows with each change. ``authors`` changed it since it was last published."""
 
     __tablename__ = "agent_workflows"
     __table_args__ = (
@@ -29,3 +29,4 @@ class AgentWorkflow(Base):
     canvas: Mapped[OptionalJson]
     updated_at: Mapped[CreatedAt]
     updated_by: Mapped[str | None]
+    authors: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'::text[]"))

@@ -77,7 +77,7 @@ class PinService:
         while todo:
             version = await self._workflows.by_id(todo.pop())
             assert version is not None, "versions are never deleted"
-            content = await self._plan_of(version, organization, isolation)
+            content = await self.plan_of(version, organization, isolation)
             files |= emit_pinned(Plan.from_bytes(content), content, version.number)
             further = await self._pins.pinned_by(version.version_id) - seen
             todo += further
@@ -86,7 +86,7 @@ class PinService:
             await self._artifacts.add(each)
         return files
 
-    async def _plan_of(self, version: PublishedVersion, organization: str, isolation: Isolation) -> bytes:
+    async def plan_of(self, version: PublishedVersion, organization: str, isolation: Isolation) -> bytes:
         """Return a version's plan; one that was collected, since nothing used it, is compiled anew."""
         content = await self._artifacts.content(version.plan_digest)
         if content is not None:

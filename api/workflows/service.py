@@ -18,6 +18,7 @@ from api.pins.service import PinService
 from api.problems import Problem, archived
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
+from api.reviews.gate import ReviewGate
 from api.settings import Settings
 from api.workflows.repository import NewVersion, PublishedVersion, RouteRepository, StoredVersion, WorkflowRepository
 from api.workflows.schemas import Published
@@ -74,6 +75,7 @@ class WorkflowService:
         self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
         self._pins = PinService(session, caller.organization_id)
+        self._gate = ReviewGate(session, caller.organization_id, caller.organization, settings.isolation)
         self._release_lock = ReleaseRepository(session)
         self._releases = ReleaseService(session)
 
@@ -90,8 +92,8 @@ class WorkflowService:
 
         :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
         :param restored_from: The number of the older version that the source is of.
-        :raises Problem: 409, where another workflow has one of its webhook routes, or where it is archived; 412, where
-            the agent has another id since, or is gone; 422, where a call pins a version that is not there, or the
+        :raises Problem: 409, where another workflow has one of its webhook routes, where it is archived, or where it
+            needs a review (:class:`ReviewGate`); 412, where the agent has another id since, or is gone; 422, where a call pins a version that is not there, or the
             organisation may not run an image; 503, where there is no namespace for its pods.
         """
         await prepare_pods(self._settings, self._caller.organization, plan)
@@ -119,6 +121,7 @@ class WorkflowService:
         await self._release_lock.lock()
         current = await self._workflows.current(plan.workflow_id)
         assert current is not None, "only what is published is archived"
+        await self._gate.check(current.agent_id, plan, compilation.digest)
         digests = _digests(compilation)
         if (newest.plan_digest, newest.dag_digest) != (compilation.digest, digests[f"{plan.dag_id}.py"]):
             return await self._publish(current, source, compilation, plan, None)
@@ -135,6 +138,8 @@ class WorkflowService:
         restored_from: int | None,
     ) -> Publication:
         number = current.number + 1 if current else 1
+        known = await self._workflows.agent_of(plan.workflow_id)
+        await self._gate.check(known, plan, compilation.digest)
         pinned = await self._pins.resolve(plan)
         agent_id = await self._workflows.ensure(plan.workflow_id, plan.name, actor(self._caller))
         version_id = await self._store(agent_id, number, source, compilation, plan, restored_from)

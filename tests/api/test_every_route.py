@@ -152,8 +152,10 @@ def _words(error: BaseException) -> str:
     return "; ".join(map(_words, inner)) if inner else f"{type(error).__name__}: {error}"
 
 
-OWN = frozenset({"/api/v1/events", "/api/v1/workflows/validate", "/api/v1/workflows/{workflow_id}/publish"})
-"""Bodies with a standard of their own: CloudEvents takes extensions, and the compiler checks workflows."""
+OWN = frozenset(
+    {"/api/v1/events", "/api/v1/import", "/api/v1/workflows/validate", "/api/v1/workflows/{workflow_id}/publish"}
+)
+"""Bodies of a standard of their own: CloudEvents takes extensions, workflows have the compiler, an import is a zip."""
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -30,6 +30,7 @@ THEIRS = {
     "key_id": str(TEAM),
     "session_id": str(TEAM),
     "provider": "none",
+    "review_id": str(TEAM),
 }
 NOBODYS = {
     "execution_id": "01990000-0000-7000-8000-0000000000ff",
@@ -48,6 +49,7 @@ NOBODYS = {
     "session_id": "01990000-0000-7000-8000-0000000000f9",
     "letter_id": "999999",
     "provider": "none",
+    "review_id": "01990000-0000-7000-8000-0000000000f7",
 }
 BODIES: dict[str, Any] = {
     "POST /api/v1/approvals/{approval_id}/decision": {"decision": "approve", "by": "me"},
@@ -60,6 +62,8 @@ BODIES: dict[str, Any] = {
     "PATCH /api/v1/organizations/{slug}": {"name": "X"},
     "POST /api/v1/organizations/{slug}/deletion": {"confirm": "x"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
+    "POST /api/v1/agents/{agent_id}/reviews": {},
+    "POST /api/v1/reviews/{review_id}/decision": {"decision": "reject", "fingerprint": "0" * 64},
     "PATCH /api/v1/agents/{agent_id}": {"name": "X"},
     "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
     "POST /api/v1/agents/{agent_id}/test": {},

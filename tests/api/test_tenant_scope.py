@@ -36,6 +36,7 @@ from api.pins.repository import PinRepository
 from api.reconciliation.repository import ReconciliationRepository, find_of_runs
 from api.relay.repository import OutboxRepository
 from api.releases.repository import ArtifactRepository
+from api.reviews.repository import ReviewRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
 from api.teams.repository import TeamRepository
 from api.variables.repository import Snapshot, VariableRepository
@@ -113,6 +114,7 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     keys = IdempotencyRepository(session, organization_id)
     assert await keys.add(RequestKey("same", "same", slug))
     await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
+    await furnish_reviews(session, organization_id, slug)
     await furnish_people(session, organization_id, slug)
     await session.execute(
         text(
@@ -122,6 +124,14 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
         values,
     )
     return organization_id
+
+
+async def furnish_reviews(session: AsyncSession, organization_id: UUID, slug: str) -> None:
+    """Give an organisation a rule and a review."""
+    reviews = ReviewRepository(session, organization_id)
+    await reviews.set_policy(required=False, by=slug)
+    what = {"source": slug.encode(), "plan_digest": "d" * 64, "fingerprint": "f" * 64, "coverage": {"of": slug}}
+    await reviews.add(id=TEAM, agent_id=AGENT, authors=["same"], requested_by=slug, **what)
 
 
 async def furnish_people(session: AsyncSession, organization_id: UUID, slug: str) -> None:
@@ -405,6 +415,25 @@ async def test_agents_drafts_and_versions_are_the_own_ones(control_plane: Contro
         await agents.remove(other)
         assert await agents.change(other, {"name": "ours now"})
         assert await rows_of(session, "theirs") == before
+
+
+async def test_reviews_are_the_own_ones(control_plane: ControlPlane, ours: UUID) -> None:
+    async with control_plane.database.system() as session:
+        before = await rows_of(session, "theirs")
+        reviews = ReviewRepository(session, ours)
+        policy, found = await reviews.policy(), await reviews.find(TEAM)
+        assert policy is not None
+        assert found is not None
+        assert policy.changed_by == found[0].requested_by == "ours"
+        (listed,) = await reviews.page(agent_id=AGENT, status="open", before=None, limit=9)
+        assert listed[0].source == b"ours"
+        assert await reviews.decide(TEAM, decision="approve", by="me", comment=None)
+        assert not await reviews.decide(TEAM, decision="reject", by="me", comment=None)
+        assert await reviews.last_decision(AGENT, "f" * 64) == "approve"
+        await reviews.set_policy(required=True, by="me")
+        assert await rows_of(session, "theirs") == before
+        theirs = await session.scalar(text("SELECT id FROM organizations WHERE slug = 'theirs'"))
+        assert await ReviewRepository(session, theirs).last_decision(AGENT, "f" * 64) is None
 
 
 async def test_decisions_leave_the_others_approvals_alone(control_plane: ControlPlane, ours: UUID) -> None:

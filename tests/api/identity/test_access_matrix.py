@@ -31,6 +31,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/organizations/{slug}/deletion": {"confirm": "theirs"},
     "PUT /api/v1/members/{user_id}": {"role": "viewer"},
     "PUT /api/v1/variables/{name}": {"value": 1},
+    "POST /api/v1/reviews/{review_id}/decision": {"decision": "reject", "fingerprint": "0" * 64},
     "PATCH /api/v1/agents/{agent_id}": {"name": "Mine"},
     "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
 }
@@ -116,12 +117,14 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
     key = await owner.post("/api/v1/api-keys", json={"name": "K", "permissions": ["org:read"], "expires_at": None})
     assert (await owner.put("/api/v1/variables/theirs", json={"value": 1})).status_code == 201
     agent_id = (await owner.get("/api/v1/agents")).json()["agents"][0]["id"]
+    review = await owner.post(f"/api/v1/agents/{agent_id}/reviews", json={})
     session = (await owner.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
     return {
         "workflow_id": "theirs", "run_id": execution_id, "execution_id": execution_id, "approval_id": str(approval_id),
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
         "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
-        "invitation_id": invitation.json()["id"], "key_id": key.json()["id"], "session_id": session,
+        "invitation_id": invitation.json()["id"], "key_id": key.json()["id"],
+        "review_id": review.json()["id"], "session_id": session,
     }  # fmt: skip
 
 
@@ -172,6 +175,7 @@ class TestMatrix:
             "SELECT count(*) FROM organizations WHERE slug = 'theirs' AND name = 'theirs'",
             "SELECT count(*) FROM agents WHERE paused_at IS NULL",
             "SELECT count(*) FROM variables",
+            "SELECT count(*) FROM agent_reviews WHERE decision IS NULL",
         ):
             assert await people.sql(statement) == 1, statement
         assert (await people.sql("SELECT count(*) FROM memberships m JOIN organizations o"
@@ -189,4 +193,5 @@ UUIDS = (
     "invitation_id",
     "key_id",
     "session_id",
+    "review_id",
 )

@@ -1,0 +1,1 @@
+"""Reviews: somebody else than its authors approves what is published."""

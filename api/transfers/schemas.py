@@ -1,0 +1,35 @@
+"""What callers see of imports."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+Existing = Literal["refuse", "keep", "replace"]
+Change = Literal["create", "replace", "keep", "same", "conflict", "needs_value"]
+
+
+class AgentChange(BaseModel):
+    """What becomes of an agent of the archive. ``differs`` are the parts that are other ones here."""
+
+    workflow_id: str
+    change: Change
+    differs: list[Literal["name", "description", "workflow", "canvas"]]
+
+
+class VariableChange(BaseModel):
+    """What becomes of a variable of the archive. ``needs_value``: it is secret, and its value has to be set here."""
+
+    environment: str
+    name: str
+    change: Change
+
+
+class ImportReport(BaseModel):
+    """What an import did, or would do where ``dry_run``; ``changed`` says whether anything is another than before."""
+
+    dry_run: bool
+    changed: bool
+    agents: list[AgentChange]
+    variables: list[VariableChange]

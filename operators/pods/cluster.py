@@ -226,7 +226,21 @@ class Stream:
 
         :raises StreamClosedError: There is none.
         """
+        self.put(question, payload)
+        return self.answer(seconds=seconds)
+
+    def put(self, question: dict[str, Any], payload: bytes = b"") -> None:
+        """Send the steward a request; :meth:`answer` has its answer, in the order of the requests.
+
+        :raises StreamClosedError: It is gone.
+        """
         self.send(json.dumps({**question, "size": len(payload)}).encode() + b"\n" + payload)
+
+    def answer(self, *, seconds: float) -> tuple[dict[str, Any], bytes]:
+        """Return the next answer of the steward.
+
+        :raises StreamClosedError: There is none.
+        """
         try:
             answer: dict[str, Any] = json.loads(self.read_line(seconds))
             return answer, self.read(int(answer["size"]), 30.0)

@@ -28,6 +28,16 @@ class AdoptedRunView(TypedDict):
     url: str
 
 
+class AgentChange(TypedDict):
+    """
+    What becomes of an agent of the archive. ``differs`` are the parts that are other ones here.
+    """
+
+    workflow_id: str
+    change: Literal["create", "replace", "keep", "same", "conflict", "needs_value"]
+    differs: list[Literal["name", "description", "workflow", "canvas"]]
+
+
 class AgentCreate(TypedDict, closed=True):
     """
     A new agent. ``workflow_id`` is that of ``workflow`` where it has one; else it is made of the name.
@@ -164,6 +174,31 @@ class CallView(TypedDict):
     reason: str | None
 
 
+class CoveredCall(TypedDict):
+    """
+    A call of another workflow, by the workflow that is reviewed (``caller`` null) or by one that it calls.
+
+    ``reference`` is the number or label that the call pins, null for whatever is current. ``number`` and ``digest``
+    are of the version that this means; null where there is none.
+    """
+
+    caller: str | None
+    workflow_id: str
+    reference: int | str | None
+    number: int | None
+    digest: str | None
+
+
+class CoveredVariable(TypedDict):
+    """
+    A variable that the workflow or one it calls reads; ``sha256`` is of its JSON, null where it is secret.
+    """
+
+    name: str
+    environment: str
+    sha256: str | None
+
+
 class DagFile(TypedDict):
     """
     The file that Airflow would load.
@@ -201,6 +236,23 @@ class DecisionCreate(TypedDict, closed=True):
     comment: NotRequired[str | None]
     by: NotRequired[str | None]
     via: NotRequired[Literal["api", "cli"]]
+
+
+class DeletionCreate(TypedDict, closed=True):
+    """
+    An order to delete the organisation that the caller acts for; ``confirm`` repeats its slug.
+    """
+
+    confirm: str
+
+
+class DeletionView(TypedDict):
+    """
+    When the organisation is deleted. Until then an owner can call it off.
+    """
+
+    organization: str
+    due_at: str
 
 
 class DraftState(TypedDict):
@@ -614,6 +666,87 @@ class RelayState(TypedDict):
     dead_letters: int
 
 
+class RetentionChange(TypedDict, closed=True):
+    """
+    How long things are kept, in days; null stands for as long as the platform keeps them.
+    """
+
+    executions: int | None
+    audit_log: int | None
+
+
+class RetentionView(TypedDict):
+    """
+    ``executions``: with their steps, after their end; ``audit_log``: entries. ``longest_...`` is the platform's.
+    """
+
+    executions: int
+    longest_executions: int
+    audit_log: int
+    longest_audit_log: int
+
+
+class ReviewDecision(TypedDict, closed=True):
+    """
+    Decides a review. ``fingerprint`` is that of the review: it names exactly what was looked at.
+    """
+
+    decision: Literal["approve", "reject"]
+    fingerprint: str
+    comment: NotRequired[str | None]
+
+
+class ReviewPolicySet(TypedDict, closed=True):
+    """
+    Says whether the organisation publishes only what was approved.
+    """
+
+    required: bool
+
+
+class ReviewPolicyView(TypedDict):
+    """
+    The rule, and who set it; null where nobody ever did.
+    """
+
+    required: bool
+    changed_at: str | None
+    changed_by: str | None
+
+
+class ReviewRequest(TypedDict, closed=True):
+    """
+    Asks for a review of the draft as it is now, or of an older version that is to be published again.
+    """
+
+    version: NotRequired[int | None]
+    note: NotRequired[str | None]
+
+
+class ReviewView(TypedDict):
+    """
+    A review. ``digest`` is the plan's; ``fingerprint`` names that and everything it depends on.
+
+    ``version`` is null of a draft. ``authors`` changed the draft since it was last published; they are users' ids, or
+    ``operator``.
+    """
+
+    id: str
+    agent_id: str
+    workflow_id: str
+    version: int | None
+    digest: str
+    fingerprint: str
+    status: Literal["open", "approved", "rejected"]
+    authors: list[str]
+    note: str | None
+    requested_at: str
+    requested_by: str
+    decided_at: str | None
+    decided_by: str | None
+    comment: str | None
+
+
 class SessionView(TypedDict):
     """
     A login; ``current`` marks the one that asks.
@@ -755,6 +888,16 @@ class Validation(TypedDict):
     diagnostics: list[dict[str, Any]]
 
 
+class VariableChange(TypedDict):
+    """
+    What becomes of a variable of the archive. ``needs_value``: it is secret, and its value has to be set here.
+    """
+
+    environment: str
+    name: str
+    change: Literal["create", "replace", "keep", "same", "conflict", "needs_value"]
+
+
 class VariableSet(TypedDict, closed=True):
     """
     Sets a variable. The value of a secret is a text, and is never shown again.
@@ -892,6 +1035,15 @@ class Changed(TypedDict):
     changes: list[FieldChange]
 
 
+class Coverage(TypedDict):
+    """
+    What a workflow depends on.
+    """
+
+    calls: list[CoveredCall]
+    variables: list[CoveredVariable]
+
+
 class DeadLetterList(TypedDict):
     """
     A page of dead letters, the newest first. ``next`` is the ``before`` of the next page; null on the last one.
@@ -955,6 +1107,17 @@ class ExecutionList(TypedDict):
     next: str | None
 
 
+class ImportReport(TypedDict):
+    """
+    What an import did, or would do where ``dry_run``; ``changed`` says whether anything is another than before.
+    """
+
+    dry_run: bool
+    changed: bool
+    agents: list[AgentChange]
+    variables: list[VariableChange]
+
+
 class InputCreate(TypedDict, closed=True):
     """
     Prepares an input.
@@ -1012,6 +1175,39 @@ class Preview(TypedDict):
     tree: NotRequired[str | None]
     dag: NotRequired[DagFile | None]
     estimate: NotRequired[EstimateView | None]
+
+
+class ReviewDetail(TypedDict):
+    """
+    A review with what was reviewed. ``stale``: the draft or what it depends on is another one by now.
+    """
+
+    id: str
+    agent_id: str
+    workflow_id: str
+    version: int | None
+    digest: str
+    fingerprint: str
+    status: Literal["open", "approved", "rejected"]
+    authors: list[str]
+    note: str | None
+    requested_at: str
+    requested_by: str
+    decided_at: str | None
+    decided_by: str | None
+    comment: str | None
+    stale: bool
+    covers: Coverage
+    workflow: dict[str, Any]
+
+
+class ReviewList(TypedDict):
+    """
+    A page of reviews, the newest first. ``next`` is the ``before`` of the next page; null on the last one.
+    """
+
+    reviews: list[ReviewView]
+    next: str | None
 
 
 class SessionList(TypedDict):

@@ -93,8 +93,9 @@ class WorkflowService:
         :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
         :param restored_from: The number of the older version that the source is of.
         :raises Problem: 409, where another workflow has one of its webhook routes, where it is archived, or where it
-            needs a review (:class:`ReviewGate`); 412, where the agent has another id since, or is gone; 422, where a call pins a version that is not there, or the
-            organisation may not run an image; 503, where there is no namespace for its pods.
+            needs a review (:class:`ReviewGate`); 412, where the agent has another id since, or is gone; 422, where a
+            call pins a version that is not there, or the organisation may not run an image; 503, where there is no
+            namespace for its pods.
         """
         await prepare_pods(self._settings, self._caller.organization, plan)
         await self._release_lock.lock()

@@ -58,8 +58,11 @@ from api.trials.slots import TrialSlots
 from api.upkeep.endpoints import router as upkeep
 from api.variables.endpoints import router as variables
 from api.webhooks.endpoints import router as webhooks
+from api.webhooks.jwks import IssuerKeys
 from api.workflows.endpoints import router as workflows
 from api.workflows.plans import PlanCache
+from operators.egress import EgressClient
+from operators.settings import egress_policy
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -107,6 +110,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await ensure_owner(database, settings, operated)
         keys = app.state.keys = KeyRing(settings, database)
         app.state.authenticator = Authenticator(settings, database, keys, operated)
+        egress = EgressClient(egress_policy())
+        stack.push_async_callback(egress.close)
+        app.state.issuer_keys = IssuerKeys(egress)
         app.state.mailer = make_mailer(settings)
         counter = app.state.counter = Counter(settings.redis_url)
         stack.push_async_callback(counter.close)

@@ -16,6 +16,7 @@ from compiler.steps import STEP_TYPES, StepConfig
 from compiler.steps.map import MapConfig
 from compiler.triggers import TRIGGER_TYPES, ScheduleConfig, TriggerConfig, WebhookConfig
 from compiler.validation import did_you_mean, validate
+from compiler.webhook_auth import auth_faults
 
 MAX_TASKS = 1_000
 MAX_TRIGGERS = 100
@@ -149,13 +150,8 @@ def _read_trigger(raw: Any, parts: Parts, problems: Problems) -> Trigger:
 
 
 def _check_webhook_features(config: WebhookConfig, parts: Parts, problems: Problems) -> None:
-    if config.auth.type == "none":
-        for key in config.auth.model_extra or ():
-            message = f"Auth of type 'none' has no other keys; got '{key}'. Name the type it belongs to."
-            problems.error("unknown_field", (*parts, "auth", key), message)
-    else:
-        message = f"Webhook auth '{config.auth.type}' is not available yet; only 'none' is."
-        problems.unavailable("unavailable_feature", (*parts, "auth", "type"), message)
+    for code, key, message in auth_faults(config.auth, config.method):
+        problems.error(code, (*parts, "auth") if key is None else (*parts, "auth", key), message)
     if config.response.mode == "callback":
         message = "Webhook response mode 'callback' is not available yet; 'async' and 'sync' are."
         problems.unavailable("unavailable_feature", (*parts, "response", "mode"), message)

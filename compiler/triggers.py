@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from compiler.crons import CronError, known_time_zone, printed_cron
 from compiler.fields import Duration, FormatModel, Json, problem
+from compiler.webhook_auth import WebhookAuth
 
 _SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -75,14 +76,6 @@ class ScheduleConfig(TriggerConfig):
     input: Json = Field(default_factory=dict, description="The executions' input; {} without it.")
 
 
-class WebhookAuth(FormatModel):
-    """How a webhook knows its caller. The keys beside ``type`` belong to the scheme."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["none", "api_key", "hmac", "standard_webhooks", "jwt"]
-
-
 class WebhookResponse(FormatModel):
     """When a webhook answers: at once, with the result, or by calling back."""
 
@@ -135,5 +128,6 @@ def trigger_as_json(config: TriggerConfig) -> dict[str, Any]:
     """Return a trigger's config as the plan holds it."""
     data: dict[str, Any] = config.model_dump(mode="json", by_alias=True)
     if isinstance(config, WebhookConfig):
+        data["auth"] = config.auth.model_dump(exclude_none=True)
         data["response"] = {"mode": config.response.mode, "timeout_seconds": config.response.timeout}
     return data

@@ -61,7 +61,11 @@ async def execute_workflow(
     service = ExecutionService(session, caller.organization_id, settings, plans)
     key = read_key(request, "execute", body.model_dump(mode="json"))
     accepted = await service.accept(
-        body.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key, environment=body.environment
+        body.workflow_id,
+        input=body.input,
+        trigger=MANUAL_TRIGGER,
+        keys=[key] if key else [],
+        environment=body.environment,
     )
     response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
     if accepted.existing:

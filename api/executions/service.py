@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -57,23 +57,26 @@ class ExecutionService:
         *,
         input: Any,
         trigger: Any,
-        key: RequestKey | None = None,
+        keys: Sequence[RequestKey] = (),
         environment: str = DEFAULT_ENVIRONMENT,
     ) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told; see :meth:`Acceptance.accept`.
 
-        :param key: Of a request that starts nothing if it came before.
+        :param keys: Of a request that starts nothing if it came before, by any of them.
         :param environment: Whose variables it reads.
         :raises Problem: As there; 422 where the key came with another request.
         """
-        keys = IdempotencyService(self._session, self._organization_id)
-        before = await keys.started_before(key) if key else None
-        if before is not None:
-            return await self._acceptance.accepted_before(before)
+        known = IdempotencyService(self._session, self._organization_id)
+        new: list[RequestKey] = []
+        for key in keys:
+            before = await known.started_before(key)
+            if before is not None:
+                await known.note_all(new, before)
+                return await self._acceptance.accepted_before(before)
+            new.append(key)
         origin = Origin(environment=environment)
         accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger, origin=origin)
-        if key:
-            await keys.note(key, accepted.execution_id)
+        await known.note_all(new, accepted.execution_id)
         return accepted
 
     async def cancel(self, execution_id: UUID) -> ExecutionCancelled:

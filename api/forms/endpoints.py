@@ -95,7 +95,9 @@ async def start_execution(
     ``Idempotency-Key``, starts nothing: 200 with the execution of the first one."""
     key = read_key(request, "form", {"workflow_id": current.workflow_id, **body.model_dump(mode="json")})
     service = ExecutionService(session, current.organization_id, settings, plans)
-    accepted = await service.accept(current.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, key=key)
+    accepted = await service.accept(
+        current.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, keys=[key] if key else []
+    )
     if accepted.existing:
         response.status_code = 200
     return FormAccepted(

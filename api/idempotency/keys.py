@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ IDEMPOTENCY_KEY = "idempotency-key"
 WEBHOOK_ID = "webhook-id"
 """Standard Webhooks names a delivery by it."""
 
+REMEMBERED = timedelta(hours=24)
+
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -26,11 +29,13 @@ class RequestKey:
 
     :param scope: The door it came through; the same key at another one is another request.
     :param digest: Of all that the execution depends on.
+    :param kept: How long the request is known.
     """
 
     scope: str
     key: str
     digest: str
+    kept: timedelta = REMEMBERED
 
 
 def read_key(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.idempotency.keys import RequestKey
 from api.models import IdempotencyKey
-
-REMEMBERED = timedelta(hours=24)
 
 _now = func.clock_timestamp
 
@@ -36,13 +33,18 @@ class IdempotencyRepository:
 
     async def add(self, key: RequestKey) -> bool:
         """Note a key; False if it is known. Waits while another transaction adds the same one."""
+        expires_at = _now() + key.kept
         statement = insert(IdempotencyKey).values(
-            organization_id=self._organization_id, scope=key.scope, key=key.key, digest=key.digest
+            organization_id=self._organization_id,
+            scope=key.scope,
+            key=key.key,
+            digest=key.digest,
+            expires_at=expires_at,
         )
         statement = statement.on_conflict_do_update(
             index_elements=["organization_id", "scope", "key"],
-            set_={"digest": key.digest, "execution_id": None, "received_at": _now()},
-            where=IdempotencyKey.received_at < _now() - REMEMBERED,
+            set_={"digest": key.digest, "execution_id": None, "received_at": _now(), "expires_at": expires_at},
+            where=IdempotencyKey.expires_at < _now(),
         )
         return (await self._session.execute(statement.returning(IdempotencyKey.key))).first() is not None
 

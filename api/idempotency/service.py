@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +35,7 @@ class IdempotencyService:
             raise Problem(422, "idempotency_key_reused", detail, execution_id=str(known.execution_id))
         return known.execution_id
 
-    async def note(self, key: RequestKey, execution_id: UUID) -> None:
-        """Keep what the request started."""
-        await self._keys.note_started(key, execution_id)
+    async def note_all(self, keys: Iterable[RequestKey], execution_id: UUID) -> None:
+        """Keep what the request of these keys started."""
+        for key in keys:
+            await self._keys.note_started(key, execution_id)

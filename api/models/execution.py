@@ -272,14 +272,14 @@ class OutboxEntry(Base):
 
 
 class IdempotencyKey(Base):
-    """A key that a caller sent with a start, so that the same request again starts nothing.
+    """A key that a caller sent with a start, or a signed message, so that the same request again starts nothing.
 
     ``scope`` is the door it came through; ``digest`` is of the request. ``execution_id`` is null only within the
     transaction that starts it.
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (_of_execution(), Index(None, "organization_id", "received_at"))
+    __table_args__ = (_of_execution(), Index(None, "expires_at"))
 
     organization_id: Mapped[OrganizationKey]
     scope: Mapped[TextKey]
@@ -287,3 +287,4 @@ class IdempotencyKey(Base):
     digest: Mapped[str]
     execution_id: Mapped[UUID | None]
     received_at: Mapped[CreatedAt]
+    expires_at: Mapped[Timestamp]

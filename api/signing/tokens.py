@@ -73,7 +73,7 @@ def key_id(token: str) -> str:
 
     :raises InvalidToken: It names none, or is no token.
     """
-    kid = _read_header(token).get("kid")
+    kid = read_header(token).get("kid")
     if not isinstance(kid, str):
         raise InvalidToken("no key id")
     return kid
@@ -85,7 +85,7 @@ def verify_signature(token: str, key: ECKey, *, typ: Literal["at+jwt"] | None = 
     :param typ: What the header's ``typ`` must be; None for any.
     :raises InvalidToken: Anything else, other algorithms and headers that ask for more than ``_HEADER`` included.
     """
-    header = _read_header(token)
+    header = read_header(token)
     if header.get("alg") != ALGORITHM or not header.keys() <= _HEADER or (typ and header.get("typ") != typ):
         raise InvalidToken("another kind of token")
     try:
@@ -115,7 +115,7 @@ def read_access_token(token: str, keys: Mapping[str, ECKey], issuer: str) -> Acc
     return claims
 
 
-def _read_header(token: str) -> dict[str, object]:
+def read_header(token: str) -> dict[str, object]:
     """Return the header. Padding and other letters than those of base64url are refused: decoders differ on them."""
     parts = token.split(".") if len(token) <= MAX_LENGTH else []
     if len(parts) != 3 or not all(_PART.fullmatch(part) and len(part) % 4 != 1 for part in parts):

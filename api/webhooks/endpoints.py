@@ -1,4 +1,4 @@
-"""``/webhook/{organization}/{path}``: public; a route of its own kind of authentication says who may call it."""
+"""``/webhook/{organization}/{path}``: who may call is what the workflow's ``auth`` says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from api.executions.schemas import ExecutionAccepted
 from api.executions.service import ExecutionService
 from api.executions.waiting import wait_for
 from api.gateway.admission import address_of, count_request, count_webhook
-from api.idempotency.keys import IDEMPOTENCY_KEY, WEBHOOK_ID, read_key
+from api.idempotency.keys import IDEMPOTENCY_KEY, WEBHOOK_ID, RequestKey, read_key
 from api.notifications import ListenerDep
 from api.problems import Problem
 from api.webhooks.answers import accepted_answer, outcome_answer
-from api.webhooks.payload import METHODS, describe_trigger, read_input
-from api.webhooks.service import find_route, sync_seconds
+from api.webhooks.authentication import Credentials, authenticate_webhook, load_credentials
+from api.webhooks.payload import METHODS, describe_trigger, read_input, read_raw
+from api.webhooks.service import find_route, signed_key, sync_seconds
+from api.webhooks.signatures import SignedMessage
 from api.workflows.plans import PlansDep
 
 router = APIRouter(tags=["webhooks"])
@@ -37,23 +39,27 @@ async def call_webhook(
 
     ``async``: 202 with the execution's id. ``sync``: what its ``respond`` step answers; else at the end 200 with the
     output, or 500 if it failed; 202 if neither comes in time. The same request again within 24 hours, by its
-    ``Idempotency-Key`` or ``Webhook-Id``, starts nothing and is answered for the execution of the first one.
+    ``Idempotency-Key`` or ``Webhook-Id``, starts nothing and is answered for the execution of the first one; so is a
+    signed message that came before.
     """
     try:
         async with database.system() as session:
             organization_id, route = await find_route(session, organization, path, request.method)
+            credentials = await load_credentials(session, organization_id, settings, route.config)
     except Problem:
         await count_request(request, address_of(request))
         raise
-    await count_webhook(request, organization, path)
+    if credentials.is_open:
+        await count_webhook(request, organization, path)
     # No connection is held while a slow caller sends the body.
-    value = await read_input(request, settings.webhook_max_bytes)
-    trigger = describe_trigger(request, path)
-    scope = f"webhook {request.method} {path}"
-    key = read_key(request, scope, {"input": value, "query": trigger["query"]}, (IDEMPOTENCY_KEY, WEBHOOK_ID))
+    body = await read_raw(request, settings.webhook_max_bytes)
+    message = await _let_in(request, body, credentials, organization, path)
+    value = await read_input(request, body)
+    trigger = describe_trigger(request, path, credentials.header)
+    keys = _keys_of(request, path, value, trigger, message)
     async with database.transaction(organization_id) as session:
         service = ExecutionService(session, organization_id, settings, plans)
-        accepted = await service.accept(route.workflow_id, input=value, trigger=trigger, key=key)
+        accepted = await service.accept(route.workflow_id, input=value, trigger=trigger, keys=keys)
     seconds = sync_seconds(route.config)
     if seconds is None:
         return accepted_answer(accepted)
@@ -72,10 +78,36 @@ async def call_webhook(
     return outcome_answer(accepted, outcome)
 
 
+async def _let_in(
+    request: Request, body: bytes, credentials: Credentials, organization: str, path: str
+) -> SignedMessage | None:
+    """Authenticate and count: strangers for their address, so that they use up nothing of the webhook's own rate."""
+    if credentials.is_open:
+        return None
+    try:
+        message = await authenticate_webhook(request, body, credentials)
+    except Problem:
+        await count_request(request, address_of(request))
+        raise
+    await count_webhook(request, organization, path)
+    return message
+
+
+def _keys_of(request: Request, path: str, value: Any, trigger: Any, message: SignedMessage | None) -> list[RequestKey]:
+    """Return what this request is known by when it comes again: its signature, and the key its caller gave."""
+    door = f"{request.method} {path}"
+    names = (IDEMPOTENCY_KEY,) if message else (IDEMPOTENCY_KEY, WEBHOOK_ID)
+    given = read_key(request, f"webhook {door}", {"input": value, "query": trigger["query"]}, names)
+    # Always in this order, so that no two requests wait for each other.
+    return [*([signed_key(door, message)] if message else []), *([given] if given else [])]
+
+
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The output of an execution that was waited for"},
     202: {"model": ExecutionAccepted, "description": "An execution that will run"},
+    401: {"description": "The webhook does not let the caller in"},
     405: {"description": "The webhook takes another method"},
+    503: {"description": "The webhook cannot check its callers now"},
     "default": {"description": "Whatever the workflow's `respond` step says"},
 }
 

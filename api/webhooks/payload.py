@@ -21,9 +21,14 @@ MAX_FIELDS = 1000
 _SECRET_WORDS = ("authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "signature")
 
 
-def describe_trigger(request: Request, path: str) -> dict[str, Any]:
-    """Return the ``trigger`` of expressions: no credentials, one value a header."""
-    headers = {name: value for name, value in request.headers.items() if not _is_credential(name)}
+def describe_trigger(request: Request, path: str, credential: str | None = None) -> dict[str, Any]:
+    """Return the ``trigger`` of expressions: no credentials, one value a header.
+
+    :param credential: A header besides those whose names tell.
+    """
+    headers = {
+        name: value for name, value in request.headers.items() if name != credential and not _is_credential(name)
+    }
     return {
         "type": "webhook",
         "method": request.method,
@@ -37,14 +42,21 @@ def _is_credential(header: str) -> bool:
     return any(word in header for word in _SECRET_WORDS)
 
 
-async def read_input(request: Request, limit: int) -> Any:
+async def read_raw(request: Request, limit: int) -> bytes:
+    """Return the body as it came, which signatures are of; a GET has none.
+
+    :raises Problem: 413 for one over ``limit`` bytes.
+    """
+    return b"" if request.method == "GET" else await read_body(request, limit)
+
+
+async def read_input(request: Request, body: bytes) -> Any:
     """Return the ``input``: for GET the query, else the JSON body, the form fields, or ``{}``.
 
-    :raises Problem: 400 for a broken body, 413 for one over ``limit`` bytes, 415 for another media type.
+    :raises Problem: 400 for a broken body, 415 for another media type.
     """
     if request.method == "GET":
         return _fields(request.query_params.multi_items())
-    body = await read_body(request, limit)
     if not body:
         return {}
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

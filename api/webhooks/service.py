@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.database import narrow
+from api.idempotency.keys import RequestKey
 from api.organizations.repository import OrganizationRepository
 from api.problems import Problem, not_found
+from api.webhooks.signatures import SignedMessage
 from api.workflows.repository import Route, RouteRepository
 
 
 async def find_route(session: AsyncSession, organization: str, path: str, method: str) -> tuple[UUID, Route]:
     """Return the organisation and the route of a webhook; the session, of every organisation, sees that one then.
 
-    :raises Problem: 404 for an unknown path, 405 for another method, 403 for a route whose authentication this
-        version cannot check.
+    :raises Problem: 404 for an unknown path, 405 for another method.
     """
     unknown = not_found("webhook", f"{organization}/{path}")
     if "\x00" in organization + path:
@@ -31,17 +33,18 @@ async def find_route(session: AsyncSession, organization: str, path: str, method
         raise unknown
     for route in routes:
         if route.method == method:
-            _check_authentication(route.config)
             return organization_id, route
     allowed = ", ".join(route.method for route in routes)
     raise Problem(405, "method_not_allowed", f"This webhook takes {allowed}.", headers={"allow": allowed})
 
 
-def _check_authentication(config: dict[str, Any]) -> None:
-    """Refuse rather than ignore: a route that asks for authentication is never open."""
-    auth = config.get("auth") or {"type": "none"}
-    if auth.get("type") != "none":
-        raise Problem(403, "authentication_unavailable", "This webhook's authentication cannot be checked yet.")
+def signed_key(door: str, message: SignedMessage) -> RequestKey:
+    """Return what a signed message is known by at a webhook, whatever came with it unsigned.
+
+    :param door: The webhook's method and path.
+    """
+    name = hashlib.sha256(message.id.encode("utf-8", "surrogatepass")).hexdigest()
+    return RequestKey(f"signed {door}", name, "", message.kept)
 
 
 def sync_seconds(config: dict[str, Any]) -> float | None:

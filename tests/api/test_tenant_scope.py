@@ -346,7 +346,7 @@ async def test_pauses_letters_and_keys_are_the_own_ones(control_plane: ControlPl
         known = await keys.find(key)
         assert known is not None
         assert (known.digest, known.execution_id) == ("ours", EXECUTION)
-        await session.execute(text("UPDATE idempotency_keys SET received_at = received_at - interval '2 days'"))
+        await session.execute(text("UPDATE idempotency_keys SET expires_at = expires_at - interval '2 days'"))
         before["idempotency_keys"] = (await rows_of(session, "theirs"))["idempotency_keys"]
         assert await keys.add(key)
         await keys.note_started(key, EXECUTION)

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from api.events.repository import REMEMBERED
-from api.idempotency.repository import REMEMBERED as REPEATED
 from api.models import IdempotencyKey, OutboxEntry, PreparedInput, ReceivedEvent
 from api.settings import Settings
 
@@ -39,7 +38,7 @@ def aged_rows(settings: Settings) -> Iterator[Aged]:
     dead = timedelta(days=settings.outbox_retention_days)
     buried_at: Any = OutboxEntry.buried_at  # of a dead one it is never null
     yield Aged("dead_outbox_entries", buried_at, dead, OutboxEntry.dead.is_(True))
-    yield Aged("idempotency_keys", IdempotencyKey.received_at, REPEATED)
+    yield Aged("idempotency_keys", IdempotencyKey.expires_at, timedelta())
 
 
 async def remove_aged(session: AsyncSession, aged: Aged, now: datetime, count: int) -> int:

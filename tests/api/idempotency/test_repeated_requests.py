@@ -60,7 +60,7 @@ class TestKey:
     async def test_a_key_is_forgotten_after_a_day(self, control_plane: ControlPlane, door: Any) -> None:
         await control_plane.publish()
         await door(control_plane, "once")
-        await rows(control_plane, "UPDATE idempotency_keys SET received_at = now() - interval '25 hours'")
+        await rows(control_plane, "UPDATE idempotency_keys SET expires_at = expires_at - interval '25 hours'")
         assert (await door(control_plane, "once")).status_code == 202
         assert await rows(control_plane, "SELECT count(*) FROM workflow_executions") == [(2,)]
         # Known again from now on.

@@ -144,7 +144,7 @@ class TestRows:
             "received_events": DAY,
             "prepared_inputs": settings.input_retention_days * DAY,
             "dead_outbox_entries": settings.outbox_retention_days * DAY,
-            "idempotency_keys": DAY,
+            "idempotency_keys": timedelta(),
         }
         async with tools.database.system() as session:
             for number, sign in enumerate((-1, 1)):
@@ -170,7 +170,7 @@ class TestRows:
             "dead_outbox_entries": "INSERT INTO outbox"
             " (organization_id, execution_id, agent_id, dag_id, kind, dead, buried_at)"
             " SELECT organization_id, :execution, id, 'dag', :kind, true, :since FROM agents",
-            "idempotency_keys": "INSERT INTO idempotency_keys (organization_id, scope, key, digest, received_at)"
+            "idempotency_keys": "INSERT INTO idempotency_keys (organization_id, scope, key, digest, expires_at)"
             " SELECT organization_id, 'execute', :id, '', :since FROM agents",
         }
         await session.execute(text("UPDATE outbox SET buried_at = '2020-01-01' WHERE NOT dead"))  # type: ignore[attr-defined]

@@ -70,14 +70,6 @@ class TestRoute:
         response = await control_plane.public.request(method, "/webhook/default/deep/er")
         assert response.status_code == 202
 
-    async def test_authentication_that_cannot_be_checked_is_never_open(self, control_plane: ControlPlane) -> None:
-        await control_plane.publish()
-        async with control_plane.database.system() as session:
-            await session.execute(text("""UPDATE webhook_routes SET config = '{"auth": {"type": "hmac"}}'"""))
-        response = await control_plane.public.post(URL, json=NAME)
-        assert response.status_code == 403
-        assert not await executions(control_plane)
-
 
 class TestInput:
     async def sent(self, plane: ControlPlane, document: dict[str, Any], **request: Any) -> Any:

@@ -21,6 +21,8 @@ from api.approvals.endpoints import router as approvals
 from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
+from api.deliveries.dispatcher import Dispatcher
+from api.deliveries.endpoints import router as deliveries
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
 from api.executions.live.stream import Streams
@@ -52,6 +54,7 @@ from api.settings import Settings
 from api.signing.endpoints import router as signing
 from api.signing.keys import KeyRing
 from api.starting import check
+from api.subscriptions.endpoints import router as subscriptions
 from api.teams.endpoints import router as teams
 from api.trials.endpoints import router as trials
 from api.trials.slots import TrialSlots
@@ -84,7 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, accounts, api_keys, organizations, members, invitations, teams, signing)
     designer = (agents, versions, trials, variables)
-    for router in (*public, webhooks, *designer, *identity, runtime, ended_runs, releases, upkeep):
+    messages = (deliveries, subscriptions)
+    for router in (*public, webhooks, *messages, *designer, *identity, runtime, ended_runs, releases, upkeep):
         declare_permissions(router.routes)
         app.include_router(router)
     openapi.install(app)
@@ -128,6 +132,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 Relay(settings, database, listener, airflow).run(), name="relay"
             )
             stack.push_async_callback(_cancel, task)
+            sender = asyncio.create_task(Dispatcher(settings, database, listener, egress).run(), name="deliveries")
+            stack.push_async_callback(_cancel, sender)
         yield
 
 

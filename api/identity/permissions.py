@@ -22,6 +22,8 @@ PERMISSIONS = {
     "approval:read": "see approvals",
     "billing:manage": "change how the organisation pays",
     "billing:read": "see what the organisation pays",
+    "delivery:manage": "have messages to subscribers and callers delivered again",
+    "delivery:read": "see messages to subscribers and callers, and what became of them",
     "event:send": "send events, which start workflows",
     "execution:cancel": "cancel an execution",
     "execution:read": "see executions with what went in and came out",
@@ -31,6 +33,8 @@ PERMISSIONS = {
     "platform:organizations": "make organisations",
     "relay:manage": "pause and resume the organisation; have dead letters delivered again",
     "relay:read": "see what is paused and what was given up",
+    "subscription:manage": "have events sent to addresses; pause and remove that",
+    "subscription:read": "see which addresses hear the events",
     "team:manage": "make and remove teams, change who is in them",
     "team:read": "see teams and who is in them",
     "user:invite": "invite people, in a role not above the own",
@@ -49,8 +53,9 @@ PERMISSIONS = {
 _VIEWER = ("agent:read", "workflow:read", "account:own", "api_key:own", "approval:read", "execution:read", "org:read",
            "relay:read", "team:read", "user:read", "variable:read")  # fmt: skip
 _DEVELOPER = (*_VIEWER, "agent:create", "agent:edit", "workflow:create", "workflow:edit", "approval:answer",
-              "event:send", "execution:*", "variable:*")  # fmt: skip
-_TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "user:invite")
+              "delivery:read", "subscription:read", "event:send", "execution:*", "variable:*")  # fmt: skip
+_TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "delivery:*",
+              "subscription:*", "user:invite")  # fmt: skip
 _OWNER = (*_TEAM_LEAD, "org:*", "user:manage", "billing:*", "api_key:*")
 
 ROLES: dict[Role, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from api.events.repository import REMEMBERED
-from api.models import IdempotencyKey, OutboxEntry, PreparedInput, ReceivedEvent
+from api.models import IdempotencyKey, OutboxEntry, PreparedInput, ReceivedEvent, WebhookDelivery
 from api.settings import Settings
 
 
@@ -38,6 +38,8 @@ def aged_rows(settings: Settings) -> Iterator[Aged]:
     dead = timedelta(days=settings.outbox_retention_days)
     buried_at: Any = OutboxEntry.buried_at  # of a dead one it is never null
     yield Aged("dead_outbox_entries", buried_at, dead, OutboxEntry.dead.is_(True))
+    ended_at: Any = WebhookDelivery.ended_at  # of what was delivered or given up it is never null
+    yield Aged("webhook_deliveries", ended_at, dead)
     yield Aged("idempotency_keys", IdempotencyKey.expires_at, timedelta())
 
 

@@ -156,14 +156,14 @@ async def _jwt_key(request: Request, token: str, credentials: Credentials) -> Ke
     :raises Problem: 503.
     """
     auth = credentials.auth
-    if credentials.secret is not None:
-        return shared_key(credentials.secret.get_secret_value())
-    if "public_key" in auth:
-        try:
+    try:
+        if credentials.secret is not None:
+            return shared_key(credentials.secret.get_secret_value())
+        if "public_key" in auth:
             return public_key(auth["algorithm"], auth["public_key"])
-        except ValueError as error:
-            log.error("a webhook's public key is unusable: %s", error)
-            raise _not_set() from None
+    except ValueError as error:
+        log.error("a webhook's key is unusable: %s", error)
+        raise _not_set() from None
     issuer_keys: IssuerKeys = request.app.state.issuer_keys
     try:
         jwk = await issuer_keys.find(auth["jwks_url"], key_id_of(token))

@@ -23,7 +23,10 @@ _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 
 def shared_key(secret: str) -> Key:
-    """Return the key of an algorithm whose key both sides have."""
+    """Return the key of an algorithm whose key both sides have.
+
+    :raises ValueError: It is a public key, which everybody has.
+    """
     return OctKey.import_key(secret.encode())
 
 

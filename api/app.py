@@ -25,6 +25,8 @@ from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
 from api.deletion.endpoints import router as deletion
+from api.deliveries.dispatcher import Dispatcher
+from api.deliveries.endpoints import router as deliveries
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
 from api.executions.live.stream import Streams
@@ -60,6 +62,7 @@ from api.settings import Settings
 from api.signing.endpoints import router as signing
 from api.signing.keys import KeyRing
 from api.starting import check
+from api.subscriptions.endpoints import router as subscriptions
 from api.teams.endpoints import router as teams
 from api.transfers.endpoints import imports
 from api.transfers.endpoints import router as exports
@@ -95,7 +98,19 @@ def create_app(settings: Settings) -> FastAPI:
     identity = (sessions, oidc, accounts, api_keys, organizations, members, invitations, teams, signing)
     designer = (agents, versions, reviews, exports, imports, trials, variables)
     governance = (audit, retention, deletion)
-    for router in (*public, webhooks, *designer, *identity, *governance, runtime, ended_runs, releases, upkeep):
+    messages = (deliveries, subscriptions)
+    for router in (
+        *public,
+        webhooks,
+        *messages,
+        *designer,
+        *identity,
+        *governance,
+        runtime,
+        ended_runs,
+        releases,
+        upkeep,
+    ):
         declare_permissions(router.routes)
         app.include_router(router)
     openapi.install(app)
@@ -141,6 +156,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 Relay(settings, database, listener, airflow).run(), name="relay"
             )
             stack.push_async_callback(_cancel, task)
+            sender = asyncio.create_task(Dispatcher(settings, database, listener, egress).run(), name="deliveries")
+            stack.push_async_callback(_cancel, sender)
         yield
 
 

@@ -29,6 +29,9 @@ STEPS = "agent_factory_steps"
 OUTBOX = "agent_factory_outbox"
 """Channel of new outbox entries; no payload."""
 
+DELIVERIES = "agent_factory_deliveries"
+"""Channel of messages that are to be delivered; no payload."""
+
 RECONNECT_SECONDS = 0.5
 HEALTH_SECONDS = 20.0
 

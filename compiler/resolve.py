@@ -152,9 +152,6 @@ def _read_trigger(raw: Any, parts: Parts, problems: Problems) -> Trigger:
 def _check_webhook_features(config: WebhookConfig, parts: Parts, problems: Problems) -> None:
     for code, key, message in auth_faults(config.auth, config.method):
         problems.error(code, (*parts, "auth") if key is None else (*parts, "auth", key), message)
-    if config.response.mode == "callback":
-        message = "Webhook response mode 'callback' is not available yet; 'async' and 'sync' are."
-        problems.unavailable("unavailable_feature", (*parts, "response", "mode"), message)
 
 
 def _check_webhooks_differ(triggers: list[Trigger], problems: Problems) -> None:

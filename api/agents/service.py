@@ -22,6 +22,7 @@ from api.models import Agent
 from api.paging import split
 from api.problems import Problem, not_found
 from api.releases.repository import ReleaseRepository
+from api.subscriptions.events import tell
 from api.workflows.repository import VersionRepository
 from compiler.fields import is_identifier
 
@@ -61,6 +62,8 @@ class AgentService:
     """Agents of the caller's organisation."""
 
     def __init__(self, session: AsyncSession, caller: Caller) -> None:
+        self._session = session
+        self._organization_id = caller.organization_id
         self._by = actor(caller)
         self._agents = AgentRepository(session, caller.organization_id)
         self._drafts = DraftRepository(session, caller.organization_id)
@@ -91,6 +94,8 @@ class AgentService:
         if agent_id is None:
             raise _taken(workflow_id)
         await self._drafts.put(agent_id, 1, source, canvas, self._by)
+        data = {"agent_id": str(agent_id), "workflow_id": workflow_id}
+        await tell(self._session, self._organization_id, "agent.created", f"/api/v1/agents/{agent_id}", data)
         return agent_id
 
     async def page(self, *, search: str | None, status: Status | None, before: UUID | None, limit: int) -> AgentList:

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.deliveries.callbacks import release_callbacks
 from api.executions.repository import ENDED, ExecutionRepository, Origin
 from api.metrics.recording import record_end
 from api.models import WorkflowExecution
@@ -17,6 +18,7 @@ from api.problems import Problem
 from api.runtime.grants import grant_of
 from api.runtime.repository import JournalRepository
 from api.settings import Settings
+from api.subscriptions.events import tell
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from compiler.plan import Plan
@@ -83,6 +85,21 @@ class Ending:
             await notifications.notify(self._session, notifications.OUTBOX)
         if status == "failed":
             await self._start_error_workflow(row)
+        await self._tell(row)
+
+    async def _tell(self, row: WorkflowExecution) -> None:
+        """Tell subscribers that it ended, and who is called back what came of it; why it failed is for neither."""
+        version = await self._version(row)
+        data = {
+            "execution_id": str(row.id),
+            "workflow_id": version.workflow_id,
+            "version": version.number,
+            "status": row.status,
+        }
+        subject = f"/api/v1/executions/{row.id}"
+        await tell(self._session, self._organization_id, "execution.finished", subject, data, execution_id=row.id)
+        result = {**data, "output": row.output, "answer": row.answer}
+        await release_callbacks(self._session, self._organization_id, row.id, result)
 
     async def cancel(self, row: WorkflowExecution) -> None:
         """Cancel an execution: at once where no runner is at work, else the runners are told with their next call.

@@ -23,6 +23,8 @@ PERMISSIONS = {
     "audit:read": "see who changed what in the organisation",
     "billing:manage": "change how the organisation pays",
     "billing:read": "see what the organisation pays",
+    "delivery:manage": "have messages to subscribers and callers delivered again",
+    "delivery:read": "see messages to subscribers and callers, and what became of them",
     "event:send": "send events, which start workflows",
     "execution:cancel": "cancel an execution",
     "execution:read": "see executions with what went in and came out",
@@ -37,6 +39,8 @@ PERMISSIONS = {
     "review:decide": "approve or reject what somebody else wrote",
     "review:read": "see reviews, and whether publishing needs one",
     "review:request": "ask for a review",
+    "subscription:manage": "have events sent to addresses; pause and remove that",
+    "subscription:read": "see which addresses hear the events",
     "team:manage": "make and remove teams, change who is in them",
     "team:read": "see teams and who is in them",
     "user:invite": "invite people, in a role not above the own",
@@ -55,9 +59,10 @@ PERMISSIONS = {
 _VIEWER = ("agent:read", "workflow:read", "account:own", "api_key:own", "approval:read", "execution:read", "org:read",
            "relay:read", "review:read", "team:read", "user:read", "variable:read")  # fmt: skip
 _DEVELOPER = (*_VIEWER, "agent:create", "agent:edit", "workflow:create", "workflow:edit", "approval:answer",
-              "event:send", "execution:*", "review:request", "variable:*")  # fmt: skip
+              "delivery:read", "subscription:read", "event:send", "execution:*", "review:request",
+              "variable:*")  # fmt: skip
 _TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "review:*",
-              "user:invite")  # fmt: skip
+              "delivery:*", "subscription:*", "user:invite")  # fmt: skip
 _OWNER = (*_TEAM_LEAD, "audit:*", "org:*", "user:manage", "billing:*", "api_key:*")
 
 ROLES: dict[Role, tuple[str, ...]] = {

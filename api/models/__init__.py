@@ -3,6 +3,7 @@
 from api.models.approval import Approval
 from api.models.audit import AuditEntry, PlatformAuditEntry
 from api.models.base import Base
+from api.models.delivery import WebhookDelivery, WebhookSubscription
 from api.models.design import AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
@@ -68,7 +69,9 @@ __all__ = [
     "UserSession",
     "Variable",
     "VersionPin",
+    "WebhookDelivery",
     "WebhookRoute",
+    "WebhookSubscription",
     "WorkflowExecution",
     "WorkflowVersion",
 ]

@@ -10,6 +10,7 @@ import sys
 from prometheus_client import start_http_server
 
 from api.database import Database
+from api.deliveries.dispatcher import Dispatcher
 from api.gateway.logs import configure
 from api.metrics.registry import REGISTRY
 from api.notifications import Listener
@@ -17,13 +18,17 @@ from api.relay.airflow import AirflowClient
 from api.relay.relay import Relay
 from api.settings import Settings, SettingsError, load_settings
 from api.starting import check_database
+from operators.egress import EgressClient
+from operators.settings import egress_policy
 
 
 async def serve(settings: Settings) -> None:
     """Relay until SIGTERM or Ctrl-C."""
     database, listener, airflow = Database(settings), Listener(settings.async_url), AirflowClient(settings)
+    egress = EgressClient(egress_policy())
     await listener.start()
     task = asyncio.create_task(Relay(settings, database, listener, airflow).run())
+    sender = asyncio.create_task(Dispatcher(settings, database, listener, egress).run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
@@ -31,6 +36,9 @@ async def serve(settings: Settings) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     finally:
+        sender.cancel()
+        await asyncio.gather(sender, return_exceptions=True)
+        await egress.close()
         await listener.stop()
         await airflow.close()
         await database.close()

@@ -21,6 +21,7 @@ from api.problems import Problem, not_found
 from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
+from api.subscriptions.events import tell
 from api.variables.repository import VariableRepository
 from api.workflows.plans import PlanCache
 from api.workflows.repository import PublishedVersion, WorkflowRepository
@@ -167,6 +168,14 @@ class RuntimeService:
         row.status = "running"
         row.started_at = await self._now()
         await notify_watchers(self._session, row)
+        await tell(
+            self._session,
+            row.organization_id,
+            "execution.started",
+            f"/api/v1/executions/{row.id}",
+            {"execution_id": str(row.id), "workflow_id": self._execution.workflow_id},
+            execution_id=row.id,
+        )
         if row.relayed_at is None:
             # Begun without a relay, it takes up its place all the same.
             row.relayed_at = row.started_at

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import SettingsDep
 from api.database import DatabaseDep
+from api.deliveries.callbacks import call_back, read_callback_url, require_callback_secret
 from api.executions.repository import Outcome
 from api.executions.schemas import ExecutionAccepted
 from api.executions.service import ExecutionService
@@ -19,7 +20,7 @@ from api.problems import Problem
 from api.webhooks.answers import accepted_answer, outcome_answer
 from api.webhooks.authentication import Credentials, authenticate_webhook, load_credentials
 from api.webhooks.payload import METHODS, describe_trigger, read_input, read_raw
-from api.webhooks.service import find_route, signed_key, sync_seconds
+from api.webhooks.service import calls_back, find_route, signed_key, sync_seconds
 from api.webhooks.signatures import SignedMessage
 from api.workflows.plans import PlansDep
 
@@ -45,6 +46,8 @@ async def call_webhook(
     try:
         async with database.system() as session:
             organization_id, route = await find_route(session, organization, path, request.method)
+            if calls_back(route.config):
+                await require_callback_secret(session, organization_id, settings)
             credentials = await load_credentials(session, organization_id, settings, route.config)
     except Problem:
         await count_request(request, address_of(request))
@@ -54,12 +57,15 @@ async def call_webhook(
     # No connection is held while a slow caller sends the body.
     body = await read_raw(request, settings.webhook_max_bytes)
     message = await _let_in(request, body, credentials, organization, path)
+    callback_url = read_callback_url(request) if calls_back(route.config) else None
     value = await read_input(request, body)
     trigger = describe_trigger(request, path, credentials.header)
     keys = _keys_of(request, path, value, trigger, message)
     async with database.transaction(organization_id) as session:
         service = ExecutionService(session, organization_id, settings, plans)
         accepted = await service.accept(route.workflow_id, input=value, trigger=trigger, keys=keys)
+        if callback_url is not None and not accepted.existing:
+            await call_back(session, organization_id, accepted.execution_id, callback_url)
     seconds = sync_seconds(route.config)
     if seconds is None:
         return accepted_answer(accepted)

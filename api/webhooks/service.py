@@ -47,6 +47,11 @@ def signed_key(door: str, message: SignedMessage) -> RequestKey:
     return RequestKey(f"signed {door}", name, "", message.kept)
 
 
+def calls_back(config: dict[str, Any]) -> bool:
+    """Tell whether a webhook answers by calling back."""
+    return bool(config["response"]["mode"] == "callback")
+
+
 def sync_seconds(config: dict[str, Any]) -> float | None:
     """Return how long a sync webhook waits; None for an async one."""
     response = config.get("response") or {}

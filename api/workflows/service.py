@@ -20,6 +20,7 @@ from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
 from api.reviews.gate import ReviewGate
 from api.settings import Settings
+from api.subscriptions.events import tell
 from api.workflows.repository import NewVersion, PublishedVersion, RouteRepository, StoredVersion, WorkflowRepository
 from api.workflows.schemas import Published
 from compiler import Compilation, compile_workflow
@@ -68,6 +69,7 @@ class WorkflowService:
     """Workflows of the caller's organisation."""
 
     def __init__(self, session: AsyncSession, caller: Caller, settings: Settings) -> None:
+        self._session = session
         self._caller = caller
         self._settings = settings
         self._workflows = WorkflowRepository(session, caller.organization_id)
@@ -155,6 +157,9 @@ class WorkflowService:
         # In the release before the caller's first run: what that calls is loaded by then.
         files = await self._pins.files(version_id, self._caller.organization, self._settings.isolation)
         release = str(await self._releases.make(self._caller.organization_id, {**files, **compilation.files}))
+        data = {"agent_id": str(agent_id), "workflow_id": plan.workflow_id, "version": number}
+        subject = f"/api/v1/agents/{agent_id}"
+        await tell(self._session, self._caller.organization_id, "agent.published", subject, data)
         return Publication(self._answer(compilation, plan, number, release), is_new=True)
 
     async def _is_same(self, current: PublishedVersion, compilation: Compilation) -> bool:

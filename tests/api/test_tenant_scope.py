@@ -146,6 +146,10 @@ async def furnish_people(session: AsyncSession, organization_id: UUID, slug: str
         " VALUES (:org, :team, 'new@x.test', 'viewer', :digest, false, now() + interval '1 day')",
         "INSERT INTO api_keys (organization_id, id, name, prefix, digest, permissions)"
         " VALUES (:org, :team, :slug, 'same', :digest, '[\"*\"]')",
+        "INSERT INTO webhook_subscriptions (organization_id, id, url, event_types, sealed)"
+        " VALUES (:org, :team, :slug, '{}', :digest)",
+        "INSERT INTO webhook_deliveries (organization_id, id, kind, subscription_id, event_type, url, status)"
+        " VALUES (:org, :team, 'event', :team, 'agent.created', :slug, 'pending')",
     ):
         await session.execute(text(statement), values)
 

@@ -85,7 +85,6 @@ def test_shapes_of_unavailable_types(kind: str, config: dict[str, Any], expected
             "/tasks/0/config/route",
         ),
         (workflow(transform("a"), settings={"budget_usd": 1}), "/settings/budget_usd"),
-        (with_trigger("webhook", {"path": "x", "response": {"mode": "callback"}}), "/trigger/config/response/mode"),
     ],
 )
 def test_unavailable_features(source: dict[str, Any], path: str) -> None:

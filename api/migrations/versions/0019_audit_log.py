@@ -10,7 +10,7 @@ from alembic import op
 from api.migrations.tenancy import APP, SYSTEM, protect, reserve
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

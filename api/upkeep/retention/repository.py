@@ -21,6 +21,7 @@ from api.models import (
     PreparedInput,
     ReceivedEvent,
     UserSession,
+    WebhookDelivery,
 )
 from api.settings import Settings
 
@@ -56,6 +57,8 @@ def aged_rows(settings: Settings) -> Iterator[Aged]:
     dead = timedelta(days=settings.outbox_retention_days)
     buried_at: Any = OutboxEntry.buried_at  # of a dead one it is never null
     yield Aged("dead_outbox_entries", buried_at, dead, OutboxEntry.dead.is_(True))
+    ended_at: Any = WebhookDelivery.ended_at  # of what was delivered or given up it is never null
+    yield Aged("webhook_deliveries", ended_at, dead)
     yield Aged("idempotency_keys", IdempotencyKey.expires_at, timedelta())
     for name, since in _OF_LOGINS.items():
         yield Aged(name, since, timedelta(days=1))

@@ -1,0 +1,1 @@
+"""Subscriptions: addresses that hear our own events."""

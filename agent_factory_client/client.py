@@ -12,7 +12,10 @@ from agent_factory_client.approvals import Approvals
 from agent_factory_client.audit import AuditLog
 from agent_factory_client.executions import Executions
 from agent_factory_client.identity import ApiKeys, Auth, Invitations, Members, Organizations, Teams
+from agent_factory_client.messages import Deliveries, Subscriptions
 from agent_factory_client.relay import DeadLetters, Relay
+from agent_factory_client.reviews import Reviews
+from agent_factory_client.transfers import Transfers
 from agent_factory_client.transport import Token, Transport
 from agent_factory_client.variables import Variables
 from agent_factory_client.workflows import Workflows
@@ -39,6 +42,10 @@ class AgentFactory:
         self.variables = Variables(self._transport)
         self.dead_letters = DeadLetters(self._transport)
         self.relay = Relay(self._transport)
+        self.reviews = Reviews(self._transport)
+        self.transfers = Transfers(self._transport)
+        self.subscriptions = Subscriptions(self._transport)
+        self.deliveries = Deliveries(self._transport)
         self.audit_log = AuditLog(self._transport)
         self.auth = Auth(self._transport)
         self.api_keys = ApiKeys(self._transport)

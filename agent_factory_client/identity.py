@@ -10,6 +10,7 @@ from agent_factory_client.schemas import (
     ApiKeyList,
     ApiKeyMade,
     CallerView,
+    DeletionView,
     FlowView,
     InvitationList,
     InvitationView,
@@ -18,6 +19,7 @@ from agent_factory_client.schemas import (
     OrganizationList,
     OrganizationView,
     ProviderList,
+    RetentionView,
     SessionList,
     TeamList,
     TeamView,
@@ -149,6 +151,28 @@ class Organizations:
     def rename(self, slug: str, name: str) -> OrganizationView:
         """Give an organisation another name; its slug stays."""
         return self._transport.json(OrganizationView, "PATCH", path("/organizations/{}", slug), body={"name": name})
+
+    def order_deletion(self, slug: str) -> DeletionView:
+        """Have an organisation deleted, with all that is in it, when its days of grace are over."""
+        body = {"confirm": slug}
+        return self._transport.json(DeletionView, "POST", path("/organizations/{}/deletion", slug), body=body)
+
+    def deletion(self, slug: str) -> DeletionView:
+        """Return when an organisation is deleted."""
+        return self._transport.json(DeletionView, "GET", path("/organizations/{}/deletion", slug))
+
+    def call_off_deletion(self, slug: str) -> None:
+        """Keep an organisation after all."""
+        self._transport.send("DELETE", path("/organizations/{}/deletion", slug))
+
+    def retention(self) -> RetentionView:
+        """Return how many days things are kept."""
+        return self._transport.json(RetentionView, "GET", path("/retention"))
+
+    def set_retention(self, *, executions: int | None = None, audit_log: int | None = None) -> RetentionView:
+        """Set how many days things are kept; None stands for as long as the platform keeps them."""
+        body = {"executions": executions, "audit_log": audit_log}
+        return self._transport.json(RetentionView, "PUT", path("/retention"), body=body)
 
 
 class Members:

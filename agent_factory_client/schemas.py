@@ -255,6 +255,29 @@ class DeletionView(TypedDict):
     due_at: str
 
 
+class DeliveryView(TypedDict):
+    """
+    A message to an address.
+
+    A callback ``waits`` for the end of its execution. ``attempts`` counts those since it was last delivered again;
+    ``next_attempt_at`` is of a pending one. ``response_status`` and ``error`` are of the last attempt.
+    """
+
+    id: str
+    kind: Literal["callback", "event"]
+    event_type: str
+    url: str
+    status: Literal["waiting", "pending", "delivered", "dead"]
+    attempts: int
+    execution_id: str | None
+    subscription_id: str | None
+    response_status: int | None
+    error: str | None
+    created_at: str
+    next_attempt_at: str | None
+    ended_at: str | None
+
+
 class DraftState(TypedDict):
     """
     How a draft stands. ``changed``: it differs from the newest version, or there is none.
@@ -796,6 +819,42 @@ class StepInput(TypedDict):
     left_out: list[str]
 
 
+class SubscriptionCreate(TypedDict, closed=True):
+    """
+    Asks for events to be sent to an address; without ``event_types``, or with none, all of them.
+    """
+
+    url: str
+    event_types: NotRequired[
+        list[Literal["agent.created", "agent.published", "execution.started", "execution.finished"]]
+    ]
+
+
+class SubscriptionCreated(TypedDict):
+    """
+    A new subscription with its signing secret, which is never shown again.
+    """
+
+    id: str
+    url: str
+    event_types: list[str]
+    paused: bool
+    created_at: str
+    secret: str
+
+
+class SubscriptionView(TypedDict):
+    """
+    A subscription; while it is ``paused`` its messages wait.
+    """
+
+    id: str
+    url: str
+    event_types: list[str]
+    paused: bool
+    created_at: str
+
+
 class SwitchCreate(TypedDict, closed=True):
     """
     A change of the organisation.
@@ -1053,6 +1112,15 @@ class DeadLetterList(TypedDict):
     next: int | None
 
 
+class DeliveryList(TypedDict):
+    """
+    A page of deliveries, the newest first. ``next`` is the ``before`` of the next page; null on the last one.
+    """
+
+    deliveries: list[DeliveryView]
+    next: str | None
+
+
 class Difference(TypedDict):
     """
     A place where two values differ. ``pointer`` is of RFC 6901. A value of more than 200 bytes is null, and its
@@ -1265,6 +1333,14 @@ class StepView(TypedDict):
     approval_id: NotRequired[str | None]
     timing: NotRequired[PodTiming | None]
     items: NotRequired[list[ItemView] | None]
+
+
+class SubscriptionList(TypedDict):
+    """
+    The subscriptions of an organisation, the oldest first.
+    """
+
+    subscriptions: list[SubscriptionView]
 
 
 class TeamList(TypedDict):

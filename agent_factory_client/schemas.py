@@ -819,15 +819,16 @@ class StepInput(TypedDict):
     left_out: list[str]
 
 
+SubscribedEvent: TypeAlias = Literal["agent.created", "agent.published", "execution.started", "execution.finished"]
+
+
 class SubscriptionCreate(TypedDict, closed=True):
     """
     Asks for events to be sent to an address; without ``event_types``, or with none, all of them.
     """
 
     url: str
-    event_types: NotRequired[
-        list[Literal["agent.created", "agent.published", "execution.started", "execution.finished"]]
-    ]
+    event_types: NotRequired[list[SubscribedEvent]]
 
 
 class SubscriptionCreated(TypedDict):

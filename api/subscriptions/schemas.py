@@ -8,8 +8,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
+from typing_extensions import TypeAliasType
 
 from api.subscriptions.events import EventType
+
+SubscribedEvent = TypeAliasType("SubscribedEvent", EventType)
+"""Has a name of its own in the OpenAPI document."""
 
 _EXAMPLE: JsonDict = {"url": "https://example.com/hooks", "event_types": ["execution.finished"]}
 
@@ -20,7 +24,7 @@ class SubscriptionCreate(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
     url: Annotated[str, Field(min_length=1, max_length=2000)]
-    event_types: Annotated[list[EventType], Field(max_length=20)] = []
+    event_types: Annotated[list[SubscribedEvent], Field(max_length=20)] = []
 
 
 class SubscriptionView(BaseModel):

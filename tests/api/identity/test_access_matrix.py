@@ -109,6 +109,15 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
         " VALUES (:org, :execution, 0, 'hello', '\"x\"', '[]', 'reject') RETURNING id",
         org=organization_id, execution=UUID(execution_id),
     )  # fmt: skip
+    subscription = await people.sql(
+        "INSERT INTO webhook_subscriptions (organization_id, url, event_types, sealed)"
+        " SELECT id, 'https://example.com', '{}', '' FROM organizations WHERE slug = 'theirs' RETURNING id"
+    )
+    delivery = await people.sql(
+        "INSERT INTO webhook_deliveries (organization_id, kind, event_type, url, status)"
+        " SELECT id, 'callback', 'execution.finished', 'https://example.com', 'dead' FROM organizations"
+        " WHERE slug = 'theirs' RETURNING id"
+    )
     letter_id = await people.sql("UPDATE outbox SET dead = true RETURNING id")
     member = await people.user("member@theirs.test", "viewer", "theirs")
     team = (await owner.post("/api/v1/teams", json={"name": "T"})).json()["id"]
@@ -121,6 +130,7 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
     session = (await owner.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
     return {
         "workflow_id": "theirs", "run_id": execution_id, "execution_id": execution_id, "approval_id": str(approval_id),
+        "subscription_id": str(subscription), "delivery_id": str(delivery),
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
         "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
         "invitation_id": invitation.json()["id"], "key_id": key.json()["id"],
@@ -185,6 +195,8 @@ class TestMatrix:
 
 UUIDS = (
     "agent_id",
+    "subscription_id",
+    "delivery_id",
     "run_id",
     "execution_id",
     "other_id",

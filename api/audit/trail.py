@@ -56,6 +56,8 @@ ACTIONS = {
     ("POST", "/api/v1/organizations/{slug}/deletion"): "organization.order_deletion",
     ("DELETE", "/api/v1/organizations/{slug}/deletion"): "organization.call_off_deletion",
     ("PUT", "/api/v1/retention"): "organization.change_retention",
+    ("PUT", "/api/v1/reviews/policy"): "organization.change_review_policy",
+    ("POST", "/api/v1/import"): "organization.import",
     ("PUT", "/api/v1/teams/{team_id}/members/{user_id}"): "team.add_member",
     ("DELETE", "/api/v1/teams/{team_id}/members/{user_id}"): "team.remove_member",
     ("PUT", "/api/v1/members/{user_id}"): "member.change",
@@ -119,6 +121,12 @@ def note(*, resource: str | None = None, before: Any = None, after: Any = None) 
     trail.resource = resource or trail.resource
     trail.before = trail.before if before is None else digest(before)
     trail.after = trail.after if after is None else digest(after)
+
+
+def forget() -> None:
+    """Leave no entry: the request turned out to change nothing, such as a dry run."""
+    if (trail := _trail.get()) is not None:
+        trail.action = None
 
 
 async def write(session: AsyncSession) -> None:

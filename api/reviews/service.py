@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.actors import actor
 from api.agents.service import AgentService
 from api.agents.versions import VersionService
+from api.audit.trail import note
 from api.auth import Caller
 from api.models import AgentReview
 from api.paging import split
@@ -55,7 +56,9 @@ class ReviewService:
     async def set_policy(self, *, required: bool) -> ReviewPolicyView:
         """Set the organisation's rule. What is being published when it is set is through or stopped, not between."""
         await self._publishing.lock()
+        before = await self.policy()
         await self._reviews.set_policy(required=required, by=self._by)
+        note(before={"required": before.required}, after={"required": required})
         return await self.policy()
 
     async def request(self, agent_id: UUID, body: ReviewRequest) -> ReviewView:
@@ -82,6 +85,7 @@ class ReviewService:
             note=body.note,
             requested_by=self._by,
         )
+        note(resource=f"reviews/{review_id}", after={"agent": agent_id, "plan": digest})
         return _show(*await self._find(review_id))
 
     async def page(
@@ -121,6 +125,7 @@ class ReviewService:
             raise Problem(409, "review_stale", detail)
         if not await self._reviews.decide(review_id, decision=body.decision, by=self._by, comment=body.comment):
             raise Problem(409, "already_decided", "This review was decided before, and its decision stays.")
+        note(after=body)
         return _show(*await self._find(review_id))
 
     def _check_person(self, review: AgentReview, body: ReviewDecision) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.audit.trail import note
 from api.deliveries.signing import new_secret, subscription_cipher
 from api.models import WebhookSubscription
 from api.problems import Problem, not_found
@@ -46,7 +47,9 @@ class SubscriptionService:
         subscription_id, secret = uuid4(), new_secret()
         sealed = cipher.seal(secret.encode(), str(self._organization_id), str(subscription_id))
         await self._subscriptions.add(subscription_id, body.url, sorted(set(body.event_types)), sealed)
-        return SubscriptionCreated(**(await self.show(subscription_id)).model_dump(), secret=secret)
+        shown = await self.show(subscription_id)
+        note(resource=f"subscriptions/{subscription_id}", after=shown)
+        return SubscriptionCreated(**shown.model_dump(), secret=secret)
 
     async def all(self) -> SubscriptionList:
         """Return all."""
@@ -77,8 +80,8 @@ class SubscriptionService:
 
         :raises Problem: 404.
         """
-        if not await self._subscriptions.remove(subscription_id):
-            raise not_found("subscription", subscription_id)
+        note(before=await self.show(subscription_id))
+        await self._subscriptions.remove(subscription_id)
 
 
 def _view(row: WebhookSubscription) -> SubscriptionView:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.agents.repository import AgentRepository
 from api.agents.schemas import AgentUpdate
 from api.agents.service import AgentService
+from api.audit.trail import forget, note
 from api.auth import Caller
 from api.problems import Problem
 from api.settings import Settings
@@ -104,6 +105,7 @@ class ImportService:
             variables=settings,
         )
         if dry_run:
+            forget()
             return report
         if "conflict" in made:
             detail = (
@@ -116,6 +118,7 @@ class ImportService:
         for entry, setting in zip(variables, settings, strict=True):
             if setting.change in ("create", "replace"):
                 await self._variables.set(entry.environment, entry.name, VariableSet(value=entry.value))
+        note(resource="import", after=report)
         return report
 
     async def _compare(self, agent: AgentContent, existing: Existing) -> AgentChange:

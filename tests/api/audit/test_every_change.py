@@ -87,6 +87,8 @@ class Walk:
 async def test_every_route_writes_one_entry(control_plane: ControlPlane, people: People) -> None:
     walk = Walk(control_plane, people)
     await _walk_agents(walk)
+    await _walk_reviews(walk)
+    await _walk_messages(walk)
     await _walk_executions(walk)
     await _walk_relay(walk)
     await _walk_people(walk)
@@ -120,6 +122,41 @@ async def _walk_agents(walk: Walk) -> None:
     secret = {"value": "hush", "secret": True}
     await call("PUT /api/v1/variables/{name}", names={"name": "s"}, json=secret, digests="a")
     await call("DELETE /api/v1/variables/{name}", names={"name": "v"}, digests="b")
+
+
+async def _walk_reviews(walk: Walk) -> None:
+    call, people = walk.call, walk.people
+    await call("PUT /api/v1/reviews/policy", json={"required": False}, digests="ba")
+    agent = (await walk.plane.api.get("/api/v1/agents")).json()["agents"][0]
+    review = await call("POST /api/v1/agents/{agent_id}/reviews", names={"agent_id": agent["id"]}, digests="a")
+    ben = await people.client("organization_owner", email="ben@x.test")
+    decided = {"decision": "approve", "fingerprint": review["fingerprint"]}
+    path = "POST /api/v1/reviews/{review_id}/decision"
+    await call(path, ben, names={"review_id": review["id"]}, json=decided, digests="a")
+    archive = (await walk.plane.api.get("/api/v1/export")).content
+    headers = {"content-type": "application/octet-stream"}
+    await call(
+        "POST /api/v1/import", json=None, content=archive, headers=headers, params={"existing": "keep"}, digests="a"
+    )
+    before = await walk.rows()
+    tried = await walk.plane.api.post(
+        "/api/v1/import", content=archive, headers=headers, params={"existing": "replace", "dry_run": "true"}
+    )
+    assert tried.json()["dry_run"]
+    assert await walk.rows() == before
+
+
+async def _walk_messages(walk: Walk) -> None:
+    call, one = walk.call, "/api/v1/subscriptions/{subscription_id}"
+    heard = {"url": "https://example.com/hook", "event_types": ["agent.created"]}
+    made = await call("POST /api/v1/subscriptions", json=heard, digests="a")
+    names = {"subscription_id": made["id"]}
+    await call(f"POST {one}/pause", names=names)
+    await call("POST /api/v1/agents", json={"name": "Told"}, digests="a")
+    (delivery,) = (await walk.plane.api.get("/api/v1/deliveries")).json()["deliveries"]
+    await call("POST /api/v1/deliveries/{delivery_id}/redeliver", names={"delivery_id": delivery["id"]})
+    await call(f"POST {one}/resume", names=names)
+    await call(f"DELETE {one}", names=names, digests="b")
 
 
 async def _walk_executions(walk: Walk) -> None:

@@ -31,6 +31,8 @@ THEIRS = {
     "session_id": str(TEAM),
     "provider": "none",
     "review_id": str(TEAM),
+    "subscription_id": str(TEAM),
+    "delivery_id": str(TEAM),
 }
 NOBODYS = {
     "execution_id": "01990000-0000-7000-8000-0000000000ff",
@@ -50,6 +52,8 @@ NOBODYS = {
     "letter_id": "999999",
     "provider": "none",
     "review_id": "01990000-0000-7000-8000-0000000000f7",
+    "subscription_id": "01990000-0000-7000-8000-0000000000f6",
+    "delivery_id": "01990000-0000-7000-8000-0000000000f5",
 }
 BODIES: dict[str, Any] = {
     "POST /api/v1/approvals/{approval_id}/decision": {"decision": "approve", "by": "me"},

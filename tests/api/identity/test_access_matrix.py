@@ -166,8 +166,7 @@ class TestMatrix:
                 assert answer.status_code == 404, name
             else:
                 assert answer.status_code not in (401, 404, 405, 500), name
-                is_json = "json" in answer.headers.get("content-type", "")
-                assert "permission" not in answer.json() if is_json else True, name
+                assert '"permission":' not in answer.text, name
 
     async def test_another_organisations_things_are_as_they_were(
         self, control_plane: ControlPlane, people: People, theirs: dict[str, str]

@@ -73,7 +73,8 @@ def test_a_pinned_version_runs_on_its_own_dag_until_nobody_needs_it(platform: Pl
     forget(platform)
     collect(platform)
     platform.publish(score("later"))
-    platform.until(lambda: is_stale(platform))
+    # Airflow looks for DAGs that are gone once a minute.
+    platform.until(lambda: is_stale(platform), seconds=180)
     platform.publish(caller(first={"version": 1}))
     assert platform.wait(platform.execute("pin_caller", {}))["output"] == {"first": "stable first"}
     assert not is_stale(platform)

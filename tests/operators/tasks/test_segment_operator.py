@@ -204,10 +204,10 @@ class TestWaiting:
         assert len([event async for event in StepTrigger("no-such-run").run()]) == 1
 
     def test_it_goes_on_after_the_trigger(self, world: World) -> None:
-        plan = world.publish(self.plan(0.01))
+        plan = world.publish(self.plan(0.5))  # longer than the way to the deferral, also on a busy machine
         with pytest.raises(TaskDeferred):
             world.execute(plan, "pause")
-        time.sleep(0.02)  # The wait itself.
+        time.sleep(0.5)  # The wait itself.
         world.execute(plan, "pause")
         assert world.store.execution("run-1").status == "success"
 

@@ -12,14 +12,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from api.signing.tokens import KEY_KINDS
+
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
 """Signatures only: with a shared secret (HS256), or with none, the provider's public key proves nothing."""
-_KINDS: dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]] = {
-    "RS": RSAKey,
-    "PS": RSAKey,
-    "ES": ECKey,
-    "Ed": OKPKey,
-}
 LEEWAY_SECONDS = 60
 OLDEST_SECONDS = 600
 MAX_LENGTH = 32_768
@@ -98,7 +94,7 @@ def _signed_claims(token: str, keys: dict[str, Any]) -> IdClaims:
 
 def _key(keys: dict[str, Any], kid: object, algorithm: str) -> RSAKey | ECKey | OKPKey:
     """Return the key that a token names, or the only one of its kind where it names none."""
-    kind = _KINDS[algorithm[:2]]
+    kind = KEY_KINDS[algorithm[:2]]
     found = [
         key
         for key in _usable(keys)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
 from api.identity.permissions import Role
@@ -26,6 +26,14 @@ MAX_LENGTH = 4096
 
 _PART = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER = {"alg", "kid", "typ"}
+
+KEY_KINDS: dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]] = {
+    "RS": RSAKey,
+    "PS": RSAKey,
+    "ES": ECKey,
+    "Ed": OKPKey,
+}
+"""What signs tokens of others: beginning of an algorithm's name -> kind of its public key."""
 
 
 class InvalidToken(Exception):

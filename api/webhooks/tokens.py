@@ -10,15 +10,12 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from api.signing.tokens import InvalidToken, read_header
+from api.signing.tokens import KEY_KINDS, InvalidToken, read_header
 
 LEEWAY_SECONDS = 30
 
 Key = OctKey | RSAKey | ECKey | OKPKey
 
-_KINDS: dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]] = {
-    "RS": RSAKey, "PS": RSAKey, "ES": ECKey, "Ed": OKPKey
-}  # fmt: skip
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 
@@ -42,7 +39,7 @@ def public_key(algorithm: str, key: str | dict[str, Any]) -> Key:
     ):
         raise ValueError("the key is not for this algorithm")
     try:
-        found = _KINDS[kind].import_key(key)
+        found = KEY_KINDS[kind].import_key(key)
     except (JoseError, TypeError, KeyError) as error:
         raise ValueError(f"the key cannot be read: {type(error).__name__}") from None
     return found

@@ -7,14 +7,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.database import Database
 from api.organizations.isolation import refuse_strangers
 from api.organizations.protection import refuse_unbound_role
-from api.settings import Settings
+from api.settings import Settings, SettingsError
+from operators.settings import SettingsError as OperatorSettingsError
+from operators.settings import egress_policy
 
 
 async def check_database(settings: Settings) -> None:
     """Check that the settings fit the database.
 
-    :raises SettingsError: They do not. A database that is away is not looked at.
+    :raises SettingsError: They do not, or what may be called cannot be read. A database that is away is not looked at.
     """
+    try:
+        egress_policy()
+    except OperatorSettingsError as error:
+        raise SettingsError(str(error)) from None
     database = Database(settings)
     try:
         await check(database, settings)

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import text
 
 from tests.api.control_plane import ControlPlane
-from tests.api.test_tenant_scope import AGENT, APPROVAL, EXECUTION, PERSON, TEAM, furnish
+from tests.api.furnishing import AGENT, APPROVAL, EXECUTION, PERSON, TEAM, furnish
 
 pytestmark = pytest.mark.platform
 

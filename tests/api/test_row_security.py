@@ -17,7 +17,7 @@ from api.migrate import VERSION_TABLE
 from api.models import Agent, Base
 from api.settings import Settings
 from tests.api.control_plane import ControlPlane
-from tests.api.test_tenant_scope import AGENT, furnish
+from tests.api.furnishing import AGENT, furnish
 
 pytestmark = pytest.mark.platform
 

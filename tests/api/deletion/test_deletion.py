@@ -17,11 +17,11 @@ from api.relay.airflow import AirflowClient
 from api.settings import Settings
 from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane, workflow
+from tests.api.furnishing import furnish
 from tests.api.identity.people import People
 from tests.api.relay.test_limits import airflow  # noqa: F401  fixture
 from tests.api.relay.test_relay import DAG_ID
 from tests.api.test_row_security import TENANTS
-from tests.api.test_tenant_scope import furnish
 from tests.stubs.airflow_server import AirflowStub
 
 pytestmark = pytest.mark.platform

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import Any
 
@@ -78,7 +79,10 @@ def required_actions(platform: Platform, execution_id: str) -> list[dict[str, An
 
 def answer_in_airflow(platform: Platform, workflow_id: str, execution_id: str, option: str) -> None:
     # Airflow takes a task that is resumed before the scheduler has heard of its deferral for lost, and tries it again;
-    # people are not so quick. Once a triggerer has it, the scheduler has heard.
+    # people are not so quick. What it has heard it says in its log only.
+    heard = re.compile(rf"Received executor event with state success .*task_id='ask', run_id='{execution_id}'")
+    log = platform.home.logs / "airflow-scheduler.log"
+    platform.until(lambda: heard.search(log.read_text()) is not None)
     platform.until(lambda: task(platform, workflow_id, execution_id)["triggerer_job"] is not None)
     path = task_path(workflow_id, execution_id) + "/-1/hitlDetails"
     response = platform.airflow.patch(path, json={"chosen_options": [option], "params_input": {}})

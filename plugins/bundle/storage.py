@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from plugins.bundle.manifest import Shard, sharded
@@ -200,11 +200,9 @@ class Storage:
                 shutil.rmtree(shard)
         limit = time.time() - seconds
         for path in self._store.iterdir():
-            if path.stat().st_mtime < limit:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                elif path.stat().st_nlink == 1:
-                    path.unlink()
+            # Files come and go here without the lock: what another process was making may be done and away.
+            with suppress(FileNotFoundError):
+                _remove_old(path, limit)
 
     def _clear_leftovers(self) -> None:
         for folder in (self._shards, self._versions, self._base):
@@ -235,6 +233,17 @@ class Storage:
         with (self._base / f"{name}.lock").open("a") as file:
             fcntl.flock(file, mode)
             yield
+
+
+def _remove_old(path: Path, limit: float) -> None:
+    """Remove a folder, or a file that nothing else links to, that was last changed before ``limit`` (Unix time)."""
+    found = path.stat()
+    if found.st_mtime >= limit:
+        return
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif found.st_nlink == 1:
+        path.unlink()
 
 
 def _archive(folder: Path) -> bytes:

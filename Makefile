@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench bench-bundle bench-day bench-reads chaos soak schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench bench-bundle bench-day bench-reads chaos chaos-pods soak schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ bench: setup  ## Measure compile times, the relay's look, and fused against unfu
 
 chaos: setup  ## 200 executions while every part of the platform is killed and frozen at random (CHAOS_SEED repeats a run)
 	@$(BIN)/python -m tests.chaos
+
+chaos-pods: setup  ## 100 executions with pods on a cluster (AGENT_FACTORY_TEST_KUBERNETES) while the platform is killed
+	@AGENT_FACTORY_CHAOS_WITH_PODS=100 $(BIN)/pytest -q -s tests/kubernetes/test_chaos_with_pods.py
 
 soak: setup  ## Kill relays at 10,000 starts, and the control plane at 300 starts of real runs (long)
 	@AGENT_FACTORY_SOAK_TRIGGERS=10000 $(BIN)/pytest -q -s tests/api/relay/test_relay_killed.py

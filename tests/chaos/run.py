@@ -167,7 +167,7 @@ def wait_for_end(platform: Platform, trigger: Trigger, deadline: float) -> None:
     raise AssertionError(f"{trigger.tag} ({trigger.case.id}) is stuck: {trigger.view}")
 
 
-def check(outcome: Outcome) -> None:
+def check(outcome: Outcome, organization: str = "default") -> None:
     """Check what must be true after chaos.
 
     :raises AssertionError: Something is not.
@@ -176,7 +176,7 @@ def check(outcome: Outcome) -> None:
         check_execution(outcome, trigger)
     check_accepted_once(outcome)
     check_calls(outcome)
-    check_nothing_is_stuck(outcome.platform)
+    check_nothing_is_stuck(outcome.platform, organization)
 
 
 def check_execution(outcome: Outcome, trigger: Trigger) -> None:

@@ -76,6 +76,7 @@ from api.workflows.endpoints import router as workflows
 from api.workflows.plans import PlanCache
 from operators.egress import EgressClient
 from operators.settings import egress_policy
+from operators.tls import public_context
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -140,7 +141,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(egress.close)
         app.state.issuer_keys = IssuerKeys(egress)
         app.state.mailer = make_mailer(settings)
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0, follow_redirects=False))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(timeout=10.0, follow_redirects=False, verify=public_context())
+        )
         app.state.oidc = {provider.name: OidcClient(provider, http) for provider in settings.oidc_providers}
         counter = app.state.counter = Counter(settings.redis_url)
         stack.push_async_callback(counter.close)

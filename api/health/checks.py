@@ -17,6 +17,7 @@ from api.database import Database
 from api.health.repository import applied_revision
 from api.migrate import newest_revision
 from api.settings import Settings
+from operators.tls import own_context
 
 LOOK_SECONDS = 2.0
 FRESH_SECONDS = 1.0
@@ -79,7 +80,7 @@ async def _look_at_airflow(settings: Settings) -> Check:
     """Tell whether Airflow can be reached: without it executions wait, and are accepted all the same."""
 
     async def ask() -> int:
-        async with httpx.AsyncClient(timeout=LOOK_SECONDS, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=LOOK_SECONDS, trust_env=False, verify=own_context()) as client:
             return (await client.get(f"{settings.airflow_url}/api/v2/monitor/health")).status_code
 
     try:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from api.settings import Settings
+from operators.tls import own_context
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,11 @@ class AirflowClient:
         self._settings = settings
         # Proxies of the environment are for the outside world; Airflow is ours.
         self._client = httpx.AsyncClient(
-            base_url=settings.airflow_url, timeout=TIMEOUT, transport=transport, trust_env=False
+            base_url=settings.airflow_url,
+            timeout=TIMEOUT,
+            transport=transport,
+            trust_env=False,
+            verify=own_context(),
         )
         self._token: str | None = None
         self._login = asyncio.Lock()

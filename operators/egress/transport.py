@@ -15,6 +15,7 @@ import httpx
 
 from operators.egress.errors import EgressError
 from operators.egress.guard import Guard
+from operators.tls import public_context
 
 MAX_CONNECTIONS = 100
 KEEPALIVE_SECONDS = 2.0
@@ -83,7 +84,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self, guard: Guard, *, verify: ssl.SSLContext | None = None, network: httpcore.AsyncNetworkBackend | None = None
     ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=verify or httpx.create_ssl_context(),
+            ssl_context=verify or public_context(),
             max_connections=MAX_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
             network_backend=GuardedBackend(guard, network),

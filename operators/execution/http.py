@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
-from functools import cache
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -42,6 +40,7 @@ from operators.execution.store import (
     StoreError,
 )
 from operators.settings import RuntimeSettings
+from operators.tls import own_context
 
 Answer = TypeVar("Answer", bound=Record)
 
@@ -52,12 +51,6 @@ QUICK_RETRIES = (0.05, 0.2)
 """Waits before the second and third try, in seconds. They bridge a dropped connection; a control plane that is away
 for longer is the runner's to wait for."""
 AWAY = frozenset({502, 503, 504})
-
-
-@cache
-def tls_context() -> ssl.SSLContext:
-    """Return the certificates that clients of the control plane trust; reading them takes longer than a request."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 class HttpStore:
@@ -77,7 +70,7 @@ class HttpStore:
             transport=transport,
             # Proxies of the environment are for the outside world; the control plane is ours.
             trust_env=False,
-            verify=tls_context(),
+            verify=own_context(),
         )
         self._ids: dict[str, str] = {}
 

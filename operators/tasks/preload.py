@@ -28,8 +28,8 @@ def preload() -> None:
     for module in MODULES:
         importlib.import_module(module)
     from operators.ai.providers import load_sdk
-    from operators.execution.http import tls_context
+    from operators.tls import own_context
 
-    tls_context()
+    own_context()
     for provider in filter(None, os.environ.get(PRELOAD, "").split(",")):
         load_sdk(provider)

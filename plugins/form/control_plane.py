@@ -13,6 +13,7 @@ import httpx
 import orjson
 
 from operators.settings import SettingsError, runtime_settings
+from operators.tls import own_context
 
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 
@@ -74,7 +75,9 @@ async def _call(
     try:
         settings = runtime_settings()
         # Proxies of the environment are for the outside world; the control plane is ours.
-        async with httpx.AsyncClient(base_url=settings.api_url, timeout=TIMEOUT, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=settings.api_url, timeout=TIMEOUT, trust_env=False, verify=own_context()
+        ) as client:
             headers = {"Authorization": f"Bearer {settings.token}", "Content-Type": "application/json", **more}
             response = await client.request(method, path, content=body, headers=headers)
         answer = response.json()

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -163,18 +164,17 @@ def results(platform: Platform, session_models: ModelServer, session_web: HttpSe
         platform.set_variables(CORPUS[name]["vars"])
         for each in (*others, workflow):
             platform.publish(each)
-    there: dict[tuple[str, str], dict[str, Any]] = {}
-    for batch in batches(list(workflows), AT_ONCE):
-        started = {key: platform.execute(workflows[key]["id"], CORPUS[key[0]]["input"]) for key in batch}
-        for key, execution_id in started.items():
-            if decided := decisions(CORPUS[key[0]]):
-                platform.decide(execution_id, decided)
-        there |= {key: platform.wait(execution_id, 300) for key, execution_id in started.items()}
+
+    def in_airflow(key: tuple[str, str]) -> dict[str, Any]:
+        case = CORPUS[key[0]]
+        execution_id = platform.execute(workflows[key]["id"], case["input"])
+        if decided := decisions(case):
+            platform.decide(execution_id, decided)
+        return platform.wait(execution_id, 300)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        there = dict(zip(workflows, pool.map(in_airflow, workflows), strict=True))
     return {key: Both(here[key], there[key]) for key in workflows}
-
-
-def batches(keys: list[tuple[str, str]], size: int) -> list[list[tuple[str, str]]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 @pytest.mark.parametrize(("name", "fusion"), CASES)

@@ -1,34 +1,86 @@
 """Run every tier of tests that this machine can run, and name what was skipped and why.
 
-Tests that need no Airflow run in two processes; those in ``tests/platform`` share one platform, so they run in one.
-``tests/chaos`` has a platform of its own, to kill it piece by piece. The kubernetes tests need a cluster: the variable
-``AGENT_FACTORY_TEST_KUBERNETES`` names a folder with scripts ``up`` and ``down``, which start and stop one.
+Most tests wait more than they compute: for Airflow, pods, time-outs. So two lanes run side by side, each one run
+of pytest after the other; what a run prints is shown as it ends. Chaos comes last, when the other lane is done as a
+rule. The tests in ``tests/platform`` share one platform, so they are one run; ``tests/chaos`` has one of its own,
+to kill it piece by piece. The kubernetes tests need a cluster: the variable ``AGENT_FACTORY_TEST_KUBERNETES`` names a
+folder with scripts ``up`` and ``down``, which start and stop one.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-IN_TWO = ["-n", "2", "--dist", "loadfile"]
-TIERS = {
-    "unit": [["-m", "unit", "-n", "2"]],
-    "platform": [
-        ["-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", *IN_TWO],
-        ["-m", "platform", "tests/platform"],
-        ["-m", "platform", "tests/chaos"],
-    ],
-    "kubernetes": [["-m", "kubernetes"]],
-    "browser": [["-m", "browser"]],
-}
-"""Tier -> pytest's options, one list a run."""
+IN_TWO = ("-n", "2", "--dist", "loadfile")
 CLUSTER = "AGENT_FACTORY_TEST_KUBERNETES"
 NO_TESTS = 5
 """pytest's exit code for an empty selection."""
+PROGRESS_SECONDS = 30.0
+
+
+@dataclass
+class Run:
+    """One run of pytest.
+
+    :param name: What it is called in the output.
+    """
+
+    name: str
+    tier: str
+    options: tuple[str, ...]
+    output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    code: int | None = None
+    began: float | None = None
+
+    def progress(self) -> str:
+        """Return how far it is, as pytest tells."""
+        self.output.flush()
+        text = os.pread(self.output.fileno(), 1 << 20, max(0, os.fstat(self.output.fileno()).st_size - (1 << 20)))
+        shares = re.findall(rb"\[ *(\d+)%\]", text)
+        return f"{self.name} {shares[-1].decode() if shares else 0} %"
+
+    def start(self) -> None:
+        """Run pytest and keep its output and its exit code."""
+        self.began = time.monotonic()
+        # Unbuffered: the progress is read from what it has printed.
+        command = [sys.executable, "-u", "-m", "pytest", "-q", *self.options]
+        self.code = subprocess.run(command, stdout=self.output, stderr=subprocess.STDOUT, check=False).returncode
+
+    def show(self) -> None:
+        """Print what it printed."""
+        assert self.began is not None, "it has run"
+        seconds = time.monotonic() - self.began
+        self.output.seek(0)
+        sys.stdout.write(f"== {self.name} tests, {seconds:.0f} s\n{self.output.read().decode(errors='replace')}")
+        sys.stdout.flush()
+
+
+def lanes() -> tuple[list[Run], list[Run]]:
+    """Return what runs side by side."""
+    return (
+        [
+            Run("unit", "unit", ("-m", "unit", "-n", "2")),
+            Run("database", "platform", ("-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", *IN_TWO)),
+            Run("kubernetes", "kubernetes", ("-m", "kubernetes")),
+            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
+        ],
+        [
+            Run("airflow", "platform", ("-m", "platform", "tests/platform")),
+            Run("browser", "browser", ("-m", "browser")),
+        ],
+    )
 
 
 def why_not(tier: str) -> str | None:
@@ -52,24 +104,49 @@ def why_no_cluster() -> str | None:
     return None
 
 
-def run_pytest(options: list[str]) -> int:
-    """Run pytest and return its exit code."""
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", *options], check=False).returncode
+def run_lane(runs: list[Run], printing: threading.Lock) -> None:
+    """Run one after the other, and show each as it ends."""
+    for run in runs:
+        run.start()
+        with printing:
+            run.show()
+
+
+def tell_progress(runs: list[Run], printing: threading.Lock, over: threading.Event) -> None:
+    """Say now and then how far those that run are."""
+    began = time.monotonic()
+    while not over.wait(PROGRESS_SECONDS):
+        active = [run.progress() for run in runs if run.began is not None and run.code is None]
+        with printing:
+            print(f"{time.monotonic() - began:5.0f} s: {', '.join(active)}", flush=True)
+
+
+def result_of(tier: str, runs: list[Run]) -> str:
+    """Return in a word how a tier ended."""
+    codes = {run.code for run in runs if run.tier == tier}
+    if codes == {NO_TESTS}:
+        return "skipped: no test of this tier exists yet"
+    return "passed" if codes <= {0, NO_TESTS} else "FAILED"
 
 
 def main() -> int:
-    """Run the tiers in order; return 0 if all that ran passed."""
-    results: dict[str, str] = {}
-    for tier, options in TIERS.items():
-        if reason := why_not(tier):
-            results[tier] = f"skipped: {reason}"
-            continue
-        print(f"== {tier} tests", flush=True)
-        codes = {run_pytest(each) for each in options}
-        if codes == {NO_TESTS}:
-            results[tier] = "skipped: no test of this tier exists yet"
-        else:
-            results[tier] = "passed" if codes <= {0, NO_TESTS} else "FAILED"
+    """Run the tiers; return 0 if all that ran passed."""
+    both = lanes()
+    reasons = {run.tier: why_not(run.tier) for lane in both for run in lane}
+    todo = [[run for run in lane if reasons[run.tier] is None] for lane in both]
+    runs = [run for lane in todo for run in lane]
+    printing, over = threading.Lock(), threading.Event()
+    print(f"== {' and '.join(', '.join(run.name for run in lane) for lane in todo)}, side by side", flush=True)
+    with ThreadPoolExecutor(len(todo) + 1) as pool:
+        pool.submit(tell_progress, runs, printing, over)
+        try:
+            for lane in [pool.submit(run_lane, lane, printing) for lane in todo]:
+                lane.result()
+        finally:
+            over.set()
+    results = {
+        tier: f"skipped: {reason}" if reason is not None else result_of(tier, runs) for tier, reason in reasons.items()
+    }
     for tier, result in results.items():
         print(f"{tier:<12} {result}")
     return 1 if "FAILED" in results.values() else 0

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ class Run:
     tier: str
     options: tuple[str, ...]
     output: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    process: subprocess.Popen[bytes] | None = None
     code: int | None = None
     began: float | None = None
 
@@ -56,7 +58,13 @@ class Run:
         self.began = time.monotonic()
         # Unbuffered: the progress is read from what it has printed.
         command = [sys.executable, "-u", "-m", "pytest", "-q", *self.options]
-        self.code = subprocess.run(command, stdout=self.output, stderr=subprocess.STDOUT, check=False).returncode
+        self.process = subprocess.Popen(command, stdout=self.output, stderr=subprocess.STDOUT)
+        self.code = self.process.wait()
+
+    def stop(self) -> None:
+        """Have pytest end as on Ctrl-C, which stops what its tests have started."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
 
     def show(self) -> None:
         """Print what it printed."""
@@ -104,12 +112,13 @@ def why_no_cluster() -> str | None:
     return None
 
 
-def run_lane(runs: list[Run], printing: threading.Lock) -> None:
-    """Run one after the other, and show each as it ends."""
+def run_lane(runs: list[Run], printing: threading.Lock, over: threading.Event) -> None:
+    """Run one after the other until it is over, and show each as it ends."""
     for run in runs:
-        run.start()
-        with printing:
-            run.show()
+        if not over.is_set():
+            run.start()
+            with printing:
+                run.show()
 
 
 def tell_progress(runs: list[Run], printing: threading.Lock, over: threading.Event) -> None:
@@ -140,10 +149,12 @@ def main() -> int:
     with ThreadPoolExecutor(len(todo) + 1) as pool:
         pool.submit(tell_progress, runs, printing, over)
         try:
-            for lane in [pool.submit(run_lane, lane, printing) for lane in todo]:
+            for lane in [pool.submit(run_lane, lane, printing, over) for lane in todo]:
                 lane.result()
         finally:
             over.set()
+            for run in runs:
+                run.stop()
     results = {
         tier: f"skipped: {reason}" if reason is not None else result_of(tier, runs) for tier, reason in reasons.items()
     }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class AirflowStub:
     :param broken: Ids of runs that answer HTTP 500.
     :param posts: How often a run was asked for: ``made``, ``there already``, ``broken``.
     :param requests: How many requests for DAGs and runs came.
+    :param moments: When each of them did, in seconds of ``time.monotonic``.
     :param clears: Run id -> the bodies that cleared it; ``clear_failures`` as ``failures``.
     :param ages: Run id -> seconds since Airflow queued it and last looked at it; 0 of the others.
     :param tasks: Run id -> ``(task id, state, try number)``.
@@ -77,6 +79,7 @@ class AirflowStub:
     broken: set[str] = field(default_factory=set)
     posts: Counter[str] = field(default_factory=Counter)
     requests: int = 0
+    moments: list[float] = field(default_factory=list)
     clears: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     clear_failures: list[int] = field(default_factory=list)
     ages: dict[str, float] = field(default_factory=dict)
@@ -142,6 +145,7 @@ class AirflowStub:
 
     def _check(self, request: Request) -> None:
         self.requests += 1
+        self.moments.append(time.monotonic())
         if self.away is not None:
             raise HTTPException(self.away, "as the test wants it", self.headers)
         if request.headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -85,12 +86,12 @@ class TestAirflowAway:
         accepted = {await control_plane.execute() for _ in range(40)}
         airflow.away = status
         async with relaying(control_plane, relay_settings, airflow):
-            # The first wave, then one at a time.
             await until(lambda: airflow.requests >= relay_settings.relay_in_flight + 4)
-            tried = [row for row in await outbox(control_plane) if row.attempts]
+            alone = airflow.moments[relay_settings.relay_in_flight :]
             airflow.away = None
             await until(is_empty(control_plane))
-        assert len(tried) <= relay_settings.relay_in_flight + 4
+        # The first wave, then one at a time, each after a delay.
+        assert all(later - former >= 0.75 * FIRST_DELAY_SECONDS for former, later in itertools.pairwise(alone))
         assert set(airflow.runs[DAG_ID]) == accepted
 
     async def test_a_wrong_password_buries_nothing(

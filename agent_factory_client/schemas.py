@@ -882,6 +882,16 @@ class TeamView(TypedDict):
     user_ids: list[str]
 
 
+class TemplateChange(TypedDict):
+    """
+    What becomes of a template of the archive. ``differs`` are the parts that are other ones here.
+    """
+
+    name: str
+    change: Literal["create", "replace", "keep", "same", "conflict", "needs_value"]
+    differs: list[Literal["description", "category", "tags", "input_example", "workflow", "canvas"]]
+
+
 Tag: TypeAlias = str
 
 
@@ -1268,6 +1278,7 @@ class ImportReport(TypedDict):
     dry_run: bool
     changed: bool
     agents: list[AgentChange]
+    templates: list[TemplateChange]
     variables: list[VariableChange]
 
 

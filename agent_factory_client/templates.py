@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from agent_factory_client.schemas import AgentView, Preview, TemplateDetail, TemplateList, TemplateView
@@ -65,7 +65,7 @@ class Templates:
         version: int | None = None,
         description: str | None = None,
         category: str | None = None,
-        tags: list[str] | None = None,
+        tags: Sequence[str] | None = None,
         input_example: Any = None,
     ) -> TemplateDetail:
         """Make a template of a ``workflow``, or of an agent's draft, or of its published ``version``.
@@ -80,7 +80,7 @@ class Templates:
             "version": version,
             "description": description,
             "category": category,
-            "tags": tags,
+            "tags": None if tags is None else [*tags],
             "input_example": input_example,
         }
         given = {name: value for name, value in body.items() if value is not None}

@@ -61,12 +61,15 @@ class TemplateRepository:
             query = query.with_for_update()
         return await self._session.scalar(query.execution_options(populate_existing=True))
 
-    async def named(self, name: str) -> UUID | None:
-        """Return the id of the template with a name."""
+    async def named(self, name: str, *, lock: bool = False) -> UUID | None:
+        """Return the id of the template with a name.
+
+        :param lock: As of :meth:`get`.
+        """
         query = select(AgentTemplate.id).where(
             AgentTemplate.organization_id == self._organization_id, AgentTemplate.name == name
         )
-        return await self._session.scalar(query)
+        return await self._session.scalar(query.with_for_update() if lock else query)
 
     async def add(self, values: dict[str, Any], by: str) -> UUID | None:
         """Store a template; return its id, or None where another one has its name."""

@@ -32,7 +32,9 @@ def find_template(factory: AgentFactory, template: str) -> TemplateDetail:
     except ApiError as error:
         if error.status != 404:
             raise
-        named = next((each for each in factory.templates.each(source="own") if each["name"] == template), None)
+        named = next(
+            (each for each in factory.templates.each(source="own", q=template[:255]) if each["name"] == template), None
+        )
         if named is None:
             raise
         return factory.templates.show(named["id"])

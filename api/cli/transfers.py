@@ -48,7 +48,7 @@ def export_command(agent: str | None, out: Path | None, versions: bool, force: b
 def import_command(
     file: Path, existing: Literal["refuse", "keep", "replace"], dry_run: bool, output_format: str
 ) -> None:
-    """Bring in the zip in FILE, all of it or nothing. It makes drafts and publishes nothing.
+    """Bring in the zip in FILE, all of it or nothing: drafts, templates, variables. Nothing is published.
 
     Exit code 0: brought in, or could be; 1: refused, such as for what is here already and differs.
     """

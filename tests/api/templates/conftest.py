@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.agents.designing import NEIGHBOUR, become, beside_a_neighbour, rows_of
+from tests.api.agents.designing import NEIGHBOUR, become, furnish_neighbour, rows_of
 from tests.api.control_plane import ControlPlane, workflow
 
 TEMPLATES = "/api/v1/templates"
@@ -15,12 +15,12 @@ THEIRS = {"name": "Greeter", "description": "Theirs.", "category": "greetings", 
 
 @pytest.fixture
 async def control_plane(control_plane: ControlPlane) -> AsyncIterator[ControlPlane]:
-    async for plane in beside_a_neighbour(control_plane):
-        await become(plane, NEIGHBOUR)
-        made = await plane.api.post(TEMPLATES, json=THEIRS | {"workflow": workflow(name="Theirs")})
-        assert made.status_code == 201, made.text
-        await become(plane, "default")
-        before = (await rows_of(plane, NEIGHBOUR))["agent_templates"]
-        assert len(before) == 1
-        yield plane
-        assert (await rows_of(plane, NEIGHBOUR))["agent_templates"] == before
+    await furnish_neighbour(control_plane)
+    await become(control_plane, NEIGHBOUR)
+    made = await control_plane.api.post(TEMPLATES, json=THEIRS | {"workflow": workflow(name="Theirs")})
+    assert made.status_code == 201, made.text
+    await become(control_plane, "default")
+    before = await rows_of(control_plane, NEIGHBOUR)
+    assert before["agent_templates"]
+    yield control_plane
+    assert await rows_of(control_plane, NEIGHBOUR) == before

@@ -15,6 +15,7 @@ from agent_factory_client.identity import ApiKeys, Auth, Invitations, Members, O
 from agent_factory_client.messages import Deliveries, Subscriptions
 from agent_factory_client.relay import DeadLetters, Relay
 from agent_factory_client.reviews import Reviews
+from agent_factory_client.templates import Templates
 from agent_factory_client.transfers import Transfers
 from agent_factory_client.transport import Token, Transport
 from agent_factory_client.variables import Variables
@@ -43,6 +44,7 @@ class AgentFactory:
         self.dead_letters = DeadLetters(self._transport)
         self.relay = Relay(self._transport)
         self.reviews = Reviews(self._transport)
+        self.templates = Templates(self._transport)
         self.transfers = Transfers(self._transport)
         self.subscriptions = Subscriptions(self._transport)
         self.deliveries = Deliveries(self._transport)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from agent_factory_client.schemas import ReviewDetail, ReviewList, ReviewPolicyView, ReviewView
 from agent_factory_client.transport import Transport, path
+
+PAGE = 100
 
 
 class Reviews:
@@ -38,6 +41,16 @@ class Reviews:
         """Return a page of reviews, the newest first; ``next`` is the ``before`` of the page behind it."""
         query = {"agent_id": agent_id, "status": status, "before": before, "limit": limit}
         return self._transport.json(ReviewList, "GET", path("/reviews"), query=query)
+
+    def each(self, *, agent_id: str | None = None, status: str | None = None) -> Iterator[ReviewView]:
+        """Yield the reviews of :meth:`list` over all pages."""
+        before = None
+        while True:
+            page = self.list(agent_id=agent_id, status=status, before=before, limit=PAGE)
+            yield from page["reviews"]
+            before = page["next"]
+            if before is None:
+                return
 
     def show(self, review_id: str) -> ReviewDetail:
         """Return a review with what was reviewed."""

@@ -882,6 +882,100 @@ class TeamView(TypedDict):
     user_ids: list[str]
 
 
+class TemplateChange(TypedDict):
+    """
+    What becomes of a template of the archive. ``differs`` are the parts that are other ones here.
+    """
+
+    name: str
+    change: Literal["create", "replace", "keep", "same", "conflict", "needs_value"]
+    differs: list[Literal["description", "category", "tags", "input_example", "workflow", "canvas"]]
+
+
+Tag: TypeAlias = str
+
+
+class TemplateCreate(TypedDict, closed=True):
+    """
+    A new template, made from a ``workflow``, or from an agent: from its draft, or from its published ``version``.
+    """
+
+    name: str
+    description: NotRequired[str | None]
+    category: NotRequired[str | None]
+    tags: NotRequired[list[Tag]]
+    input_example: NotRequired[JsonValue]
+    workflow: NotRequired[dict[str, Any] | None]
+    canvas: NotRequired[dict[str, Any] | None]
+    agent_id: NotRequired[str | None]
+    version: NotRequired[int | None]
+
+
+class TemplateDetail(TypedDict):
+    """
+    A template with its workflow as it was sent, to the byte.
+    """
+
+    id: str
+    source: Literal["own", "public"]
+    name: str
+    description: str | None
+    category: str | None
+    tags: list[str]
+    etag: str
+    created_at: str | None
+    created_by: str | None
+    updated_at: str | None
+    updated_by: str | None
+    workflow: dict[str, Any]
+    canvas: dict[str, Any] | None
+    input_example: JsonValue
+
+
+class TemplateUpdate(TypedDict, closed=True):
+    """
+    Changes of a template: only the fields that are sent.
+    """
+
+    name: NotRequired[str]
+    description: NotRequired[str | None]
+    category: NotRequired[str | None]
+    tags: NotRequired[list[Tag]]
+    input_example: NotRequired[JsonValue]
+    workflow: NotRequired[dict[str, Any]]
+    canvas: NotRequired[dict[str, Any] | None]
+
+
+class TemplateUse(TypedDict, closed=True):
+    """
+    A new agent from a template. Without ``workflow_id`` its workflow's id is made of the name.
+
+    Without ``description`` it has the template's.
+    """
+
+    name: str
+    description: NotRequired[str | None]
+    workflow_id: NotRequired[str | None]
+
+
+class TemplateView(TypedDict):
+    """
+    A template. ``id`` is a word of public ones, which come with the product and stay as they are.
+    """
+
+    id: str
+    source: Literal["own", "public"]
+    name: str
+    description: str | None
+    category: str | None
+    tags: list[str]
+    etag: str
+    created_at: str | None
+    created_by: str | None
+    updated_at: str | None
+    updated_by: str | None
+
+
 class TokenAnswer(TypedDict):
     """
     Tokens after a login or a refresh. The refresh token can be used once, for the next pair.
@@ -1184,6 +1278,7 @@ class ImportReport(TypedDict):
     dry_run: bool
     changed: bool
     agents: list[AgentChange]
+    templates: list[TemplateChange]
     variables: list[VariableChange]
 
 
@@ -1350,6 +1445,17 @@ class TeamList(TypedDict):
     """
 
     teams: list[TeamView]
+
+
+class TemplateList(TypedDict):
+    """
+    A page of templates: the own ones, the newest first, then the public ones.
+
+    ``next`` is the ``before`` of the next page; null on the last one.
+    """
+
+    templates: list[TemplateView]
+    next: str | None
 
 
 class ValueComparison(TypedDict):

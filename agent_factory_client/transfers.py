@@ -36,9 +36,9 @@ class Transfers:
         existing: Literal["refuse", "keep", "replace"] | None = None,
         dry_run: bool | None = None,
     ) -> ImportReport:
-        """Import a zip, all or nothing: drafts and variables; nothing is published.
+        """Import a zip, all or nothing: drafts, templates and variables; nothing is published.
 
-        :param existing: What becomes of an agent that is here already.
+        :param existing: What becomes of what is here already and differs.
         :param dry_run: Only say what would change.
         """
         headers = {"content-type": "application/octet-stream"}

@@ -64,6 +64,7 @@ from api.signing.keys import KeyRing
 from api.starting import check
 from api.subscriptions.endpoints import router as subscriptions
 from api.teams.endpoints import router as teams
+from api.templates.endpoints import router as templates
 from api.transfers.endpoints import imports
 from api.transfers.endpoints import router as exports
 from api.trials.endpoints import router as trials
@@ -97,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     # `/workflows/execute` before `/workflows/{id}/...`.
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, oidc, accounts, api_keys, organizations, members, invitations, teams, signing)
-    designer = (agents, versions, reviews, exports, imports, trials, variables)
+    designer = (agents, versions, templates, reviews, exports, imports, trials, variables)
     governance = (audit, retention, deletion)
     messages = (deliveries, subscriptions)
     for router in (

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api.agents.repository import Status
 from api.agents.schemas import AgentCreate, AgentList, AgentUpdate, AgentView, DraftUpdate, DraftView
 from api.agents.service import AgentService, Draft
-from api.agents.sources import member
 from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.etags import IfMatch, quoted
 from api.ids import parse_id
+from api.json_text import member
 from api.paging import Before, Limit
 from api.tenancy import Transaction
 from api.texts import Storable

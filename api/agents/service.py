@@ -232,10 +232,11 @@ def _workflow_id(body: AgentCreate) -> str:
     if body.workflow_id and inside and inside != body.workflow_id:
         detail = f"`workflow_id` must be the id of `workflow`, {inside!r}; got {body.workflow_id!r}. Leave it out."
         raise Problem(422, "workflow_id_mismatch", detail)
-    return body.workflow_id or inside or _identifier_of(body.name)
+    return body.workflow_id or inside or identifier_of(body.name)
 
 
-def _identifier_of(name: str) -> str:
+def identifier_of(name: str) -> str:
+    """Return the id of the workflow of an agent that has a name and no id yet."""
     words = "_".join(re.findall(r"[a-z0-9]+", name.lower()))
     return re.sub(r"^[^a-z]+", "", words)[:63] or "agent"
 

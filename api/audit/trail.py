@@ -33,6 +33,7 @@ NOT_AUDITED = {
     ("POST", "/api/v1/workflows/validate"): "keeps nothing",
     ("POST", "/api/v1/agents/{agent_id}/preview"): "keeps nothing",
     ("POST", "/api/v1/agents/{agent_id}/test"): "keeps nothing",
+    ("POST", "/api/v1/templates/{template_id}/preview"): "keeps nothing",
     ("POST", "/api/v1/auth/refresh"): "goes on with a session whose beginning is in the log",
     ("POST", "/api/v1/auth/oidc/{provider}/begin"): "logs nobody in; its end is in the log",
     ("POST", "/api/v1/auth/password/forgotten"): "sends a mail at most; the reset itself is in the log",

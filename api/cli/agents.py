@@ -14,7 +14,8 @@ import orjson
 from agent_factory_client import AgentFactory, ApiError
 from agent_factory_client.schemas import AgentView, TrialCreate
 from api.cli.execution_text import describe_event
-from api.cli.files import read_source
+from api.cli.files import read_object
+from api.cli.finding import find_agent
 from api.cli.output import print_json
 from api.cli.remote import control_plane
 from api.cli.run import JsonParam
@@ -60,7 +61,7 @@ def _standing(agent: AgentView) -> str:
 @click.option("--description", help="What it is for.")
 def create_command(name: str, file: Path | None, description: str | None) -> None:
     """Make an agent with a NAME."""
-    workflow = None if file is None else _read_object(file)
+    workflow = None if file is None else read_object(file)
     with control_plane() as factory:
         print_json(factory.agents.create(name, workflow=workflow, description=description))
 
@@ -93,7 +94,7 @@ def pull_command(agent: str, out: Path | None) -> None:
 @click.option("--etag", help="The draft's state that FILE was made from. [default: the state now]")
 def push_command(agent: str, file: Path, force: bool, etag: str | None) -> None:
     """Store the workflow in FILE as the draft; the canvas stays."""
-    workflow = _read_object(file)
+    workflow = read_object(file)
     with _of(agent) as (factory, found):
         canvas = factory.agents.draft(found["id"])["canvas"]
         state = "*" if force else etag or found["draft"]["etag"]
@@ -203,23 +204,4 @@ def delete_command(agent: str) -> None:
 def _of(agent: str) -> Iterator[tuple[AgentFactory, AgentView]]:
     """Give the control plane and the agent of an id, its own or its workflow's."""
     with control_plane() as factory:
-        try:
-            found = factory.agents.show(agent)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            named = next((each for each in factory.agents.each() if each["workflow_id"] == agent), None)
-            if named is None:
-                raise
-            found = named
-        yield factory, found
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    try:
-        document = orjson.loads(read_source(file))
-    except orjson.JSONDecodeError as error:
-        raise click.UsageError(f"{file} must be JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise click.UsageError(f"{file} must be a JSON object; got {type(document).__name__}.")
-    return document
+        yield factory, find_agent(factory, agent)

@@ -6,8 +6,10 @@ import contextlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
+import orjson
 
 from compiler.read import MAX_BYTES
 
@@ -26,6 +28,32 @@ def read_source(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UnusableFileError(f"FILE must be a readable file; got {_printable(path)}: {_reason(error)}.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a workflow file.
+
+    :raises UnusableFileError: There is no such file, or it cannot be read.
+    :raises click.UsageError: It is no JSON object.
+    """
+    try:
+        document = orjson.loads(read_source(path))
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"{path} must be JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise click.UsageError(f"{path} must be a JSON object; got {type(document).__name__}.")
+    return document
+
+
+def read_whole(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    :raises UnusableFileError: There is no such file, or it cannot be read.
+    """
+    try:
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         raise UnusableFileError(f"FILE must be a readable file; got {_printable(path)}: {_reason(error)}.") from error
 

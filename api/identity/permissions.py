@@ -43,6 +43,9 @@ PERMISSIONS = {
     "subscription:read": "see which addresses hear the events",
     "team:manage": "make and remove teams, change who is in them",
     "team:read": "see teams and who is in them",
+    "template:create": "make a template of the organisation",
+    "template:edit": "change and delete templates of the organisation",
+    "template:read": "see templates, the organisation's and the public ones",
     "user:invite": "invite people, in a role not above the own",
     "user:manage": "change members' roles, remove members",
     "user:read": "see the members and who is invited",
@@ -57,10 +60,10 @@ PERMISSIONS = {
 """Permission -> what it lets one do."""
 
 _VIEWER = ("agent:read", "workflow:read", "account:own", "api_key:own", "approval:read", "execution:read", "org:read",
-           "relay:read", "review:read", "team:read", "user:read", "variable:read")  # fmt: skip
+           "relay:read", "review:read", "team:read", "template:read", "user:read", "variable:read")  # fmt: skip
 _DEVELOPER = (*_VIEWER, "agent:create", "agent:edit", "workflow:create", "workflow:edit", "approval:answer",
               "delivery:read", "subscription:read", "event:send", "execution:*", "review:request",
-              "variable:*")  # fmt: skip
+              "template:*", "variable:*")  # fmt: skip
 _TEAM_LEAD = (*_DEVELOPER, "team:*", "agent:*", "workflow:*", "approval:*", "event:*", "relay:*", "review:*",
               "delivery:*", "subscription:*", "user:invite")  # fmt: skip
 _OWNER = (*_TEAM_LEAD, "audit:*", "org:*", "user:manage", "billing:*", "api_key:*")

@@ -4,7 +4,7 @@ from api.models.approval import Approval
 from api.models.audit import AuditEntry, PlatformAuditEntry
 from api.models.base import Base
 from api.models.delivery import WebhookDelivery, WebhookSubscription
-from api.models.design import AgentWorkflow
+from api.models.design import AgentTemplate, AgentWorkflow
 from api.models.event import EventSubscription, ReceivedEvent
 from api.models.execution import AdoptedRun, ExecutionStep, IdempotencyKey, Lease, OutboxEntry, WorkflowExecution
 from api.models.identity import (
@@ -36,6 +36,7 @@ __all__ = [
     "AdoptedRun",
     "Agent",
     "AgentReview",
+    "AgentTemplate",
     "AgentWorkflow",
     "ApiKey",
     "Approval",

@@ -1,1 +1,1 @@
-"""Transfers: agents and variables as a zip, out of an organisation and into one."""
+"""Transfers: agents, templates and variables as a zip, out of an organisation and into one."""

@@ -57,16 +57,26 @@ async def export_agent(agent_id: str, exports: Exports, versions: Versions = Tru
     return _zip("agent.zip", await exports.agent(parse_id("agent", agent_id), versions=versions))
 
 
-@router.get("/export", response_class=ZipResponse, dependencies=[permit("agent:read"), permit("variable:read")])
+@router.get(
+    "/export",
+    response_class=ZipResponse,
+    dependencies=[permit("agent:read"), permit("template:read"), permit("variable:read")],
+)
 async def export_organization(exports: Exports, versions: Versions = True) -> Response:
-    """Return all agents and variables of the organisation as a zip; of secret variables their names only."""
+    """Return the organisation's agents, templates and variables as a zip; of secret variables their names only."""
     return _zip("organisation.zip", await exports.organization(versions=versions))
 
 
 @imports.post(
     "/import",
     openapi_extra=_BODY,
-    dependencies=[permit("agent:create"), permit("agent:edit"), permit("variable:edit")],
+    dependencies=[
+        permit("agent:create"),
+        permit("agent:edit"),
+        permit("template:create"),
+        permit("template:edit"),
+        permit("variable:edit"),
+    ],
 )
 async def import_archive(
     request: Request,

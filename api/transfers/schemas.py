@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 Existing = Literal["refuse", "keep", "replace"]
 Change = Literal["create", "replace", "keep", "same", "conflict", "needs_value"]
+TemplatePart = Literal["description", "category", "tags", "input_example", "workflow", "canvas"]
 
 
 class AgentChange(BaseModel):
@@ -16,6 +17,14 @@ class AgentChange(BaseModel):
     workflow_id: str
     change: Change
     differs: list[Literal["name", "description", "workflow", "canvas"]]
+
+
+class TemplateChange(BaseModel):
+    """What becomes of a template of the archive. ``differs`` are the parts that are other ones here."""
+
+    name: str
+    change: Change
+    differs: list[TemplatePart]
 
 
 class VariableChange(BaseModel):
@@ -32,4 +41,5 @@ class ImportReport(BaseModel):
     dry_run: bool
     changed: bool
     agents: list[AgentChange]
+    templates: list[TemplateChange]
     variables: list[VariableChange]

@@ -1,4 +1,4 @@
-"""Exporting agents and variables, and bringing them in."""
+"""Exporting agents, templates and variables, and bringing them in."""
 
 from __future__ import annotations
 
@@ -15,8 +15,18 @@ from api.audit.trail import forget, note
 from api.auth import Caller
 from api.problems import Problem
 from api.settings import Settings
-from api.transfers.layout import VARIABLES, AgentContent, VariableEntry, read_agents, read_variables
+from api.templates.repository import TemplateRepository
+from api.transfers.comparing import bytes_of, what_to_do
+from api.transfers.layout import (
+    VARIABLES,
+    AgentContent,
+    VariableEntry,
+    read_agents,
+    read_templates,
+    read_variables,
+)
 from api.transfers.schemas import AgentChange, Change, Existing, ImportReport, VariableChange
+from api.transfers.templates import TemplateImport, template_files
 from api.transfers.zips import MAX_ENTRIES, as_json, read_zip, write_zip
 from api.variables.repository import VariableRepository
 from api.variables.schemas import VariableSet
@@ -33,6 +43,7 @@ class ExportService:
         self._agents = AgentService(session, caller)
         self._rows = AgentRepository(session, caller.organization_id)
         self._versions = VersionRepository(session, caller.organization_id)
+        self._templates = TemplateRepository(session, caller.organization_id)
         self._variables = VariableRepository(session, caller.organization_id)
 
     async def agent(self, agent_id: UUID, *, versions: bool) -> bytes:
@@ -44,7 +55,7 @@ class ExportService:
         return await asyncio.to_thread(write_zip, files)
 
     async def organization(self, *, versions: bool) -> bytes:
-        """Return every agent and variable as a zip.
+        """Return every agent, template and variable as a zip.
 
         :raises Problem: 413.
         """
@@ -52,6 +63,7 @@ class ExportService:
         files: dict[str, bytes] = {}
         for row in found:
             files |= await self._files_of(row.id, versions=versions)
+        files |= await template_files(self._templates)
         rows = await self._variables.all(None)
         listed = [
             VariableEntry(environment=row.environment, name=row.name, secret=row.secret, value=row.value)
@@ -78,30 +90,33 @@ class ExportService:
 
 
 class ImportService:
-    """Imports into the caller's organisation. They make drafts and variables, and publish nothing."""
+    """Imports into the caller's organisation. They make drafts, templates and variables, and publish nothing."""
 
     def __init__(self, session: AsyncSession, caller: Caller, settings: Settings) -> None:
         self._agents = AgentService(session, caller)
         self._workflows = WorkflowRepository(session, caller.organization_id)
+        self._templates = TemplateImport(session, caller, settings)
         self._rows = VariableRepository(session, caller.organization_id)
         self._variables = VariableService(session, caller.organization_id, settings)
 
     async def bring_in(self, content: bytes, existing: Existing, *, dry_run: bool) -> ImportReport:
         """Bring an archive in, all of it or nothing; or say what that would do.
 
-        :param existing: What to do with agents and variables that are here and differ.
+        :param existing: What to do with what is here and differs.
         :raises Problem: 422, for what is no archive of ours; 409, where something differs and is neither to be kept nor
             replaced, or a variable of this name is secret here; 413.
         """
         files = await asyncio.to_thread(read_zip, content)
-        agents, variables = read_agents(files), read_variables(files)
+        agents, templates, variables = read_agents(files), read_templates(files), read_variables(files)
         changes = [await self._compare(agent, existing) for agent in agents]
+        beginnings = [await self._templates.compare(template, existing) for template in templates]
         settings = [await self._compare_variable(entry, existing) for entry in variables]
-        made: list[Change] = [each.change for each in changes] + [each.change for each in settings]
+        made: list[Change] = [each.change for part in (changes, beginnings, settings) for each in part]
         report = ImportReport(
             dry_run=dry_run,
             changed=any(change in ("create", "replace") for change in made),
             agents=changes,
+            templates=beginnings,
             variables=settings,
         )
         if dry_run:
@@ -115,6 +130,8 @@ class ImportService:
             raise Problem(409, "import_conflict", detail, report=report.model_dump(mode="json"))
         for agent, change in zip(agents, changes, strict=True):
             await self._apply(agent, change.change)
+        for template, beginning in zip(templates, beginnings, strict=True):
+            await self._templates.apply(template, beginning.change)
         for entry, setting in zip(variables, settings, strict=True):
             if setting.change in ("create", "replace"):
                 await self._variables.set(entry.environment, entry.name, VariableSet(value=entry.value))
@@ -132,9 +149,9 @@ class ImportService:
             "workflow": (draft.source, agent.source),
             "canvas": (draft.canvas, agent.canvas),
         }
-        differs = [part for part, (ours, theirs) in here.items() if _bytes_of(ours) != _bytes_of(theirs)]
+        differs = [part for part, (ours, theirs) in here.items() if bytes_of(ours) != bytes_of(theirs)]
         return AgentChange(
-            workflow_id=agent.workflow_id, change=_what_to_do(existing) if differs else "same", differs=differs
+            workflow_id=agent.workflow_id, change=what_to_do(existing) if differs else "same", differs=differs
         )
 
     async def _compare_variable(self, entry: VariableEntry, existing: Existing) -> VariableChange:
@@ -147,7 +164,7 @@ class ImportService:
         elif row.secret:
             change = "keep" if existing == "keep" else "conflict"
         else:
-            change = "same" if _bytes_of(row.value) == _bytes_of(entry.value) else _what_to_do(existing)
+            change = "same" if bytes_of(row.value) == bytes_of(entry.value) else what_to_do(existing)
         return VariableChange(environment=entry.environment, name=entry.name, change=change)
 
     async def _apply(self, agent: AgentContent, change: Change) -> None:
@@ -160,12 +177,3 @@ class ImportService:
             await self._agents.save(
                 agent_id, source=agent.source, document=agent.document, canvas=agent.canvas, given=ANY_STATE
             )
-
-
-def _bytes_of(value: Any) -> bytes:
-    """Return what is compared: in Python True equals 1, in JSON it does not."""
-    return value if isinstance(value, bytes) else as_json(value)
-
-
-def _what_to_do(existing: Existing) -> Change:
-    return "conflict" if existing == "refuse" else existing

@@ -21,7 +21,7 @@ PARTS = sorted(
 # They make several requests of methods that are tried.
 COMPOSED = {
     "agents.each", "approvals.each", "audit_log.each", "dead_letters.each", "deliveries.each", "executions.each",
-    "executions.wait",
+    "executions.wait", "reviews.each", "templates.each",
 }  # fmt: skip
 STREAMS = {"agents.test", "executions.follow"}
 

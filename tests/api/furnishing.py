@@ -19,6 +19,7 @@ from api.pins.repository import PinRepository
 from api.releases.repository import ArtifactRepository
 from api.reviews.repository import ReviewRepository
 from api.runtime.repository import JournalRepository, LeaseRepository
+from api.templates.repository import TemplateRepository
 from api.workflows.repository import NewVersion, RouteRepository, WorkflowRepository
 from operators.execution.records import StepRecord
 
@@ -85,6 +86,8 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     assert await keys.add(RequestKey("same", "same", slug))
     await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
     await furnish_reviews(session, organization_id, slug)
+    template = {"name": slug, "category": slug, "tags": ["same"], "source": slug.encode(), "canvas": {"of": slug}}
+    assert await TemplateRepository(session, organization_id).add({"id": TEAM, **template}, slug) == TEAM
     await furnish_people(session, organization_id, slug)
     await session.execute(
         text(

@@ -31,6 +31,7 @@ THEIRS = {
     "session_id": str(TEAM),
     "provider": "none",
     "review_id": str(TEAM),
+    "template_id": str(TEAM),
     "subscription_id": str(TEAM),
     "delivery_id": str(TEAM),
 }
@@ -52,6 +53,7 @@ NOBODYS = {
     "letter_id": "999999",
     "provider": "none",
     "review_id": "01990000-0000-7000-8000-0000000000f7",
+    "template_id": "01990000-0000-7000-8000-0000000000f4",
     "subscription_id": "01990000-0000-7000-8000-0000000000f6",
     "delivery_id": "01990000-0000-7000-8000-0000000000f5",
 }
@@ -71,6 +73,9 @@ BODIES: dict[str, Any] = {
     "PATCH /api/v1/agents/{agent_id}": {"name": "X"},
     "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
     "POST /api/v1/agents/{agent_id}/test": {},
+    "POST /api/v1/templates": {"name": "X", "agent_id": "{agent_id}"},
+    "PATCH /api/v1/templates/{template_id}": {"name": "X"},
+    "POST /api/v1/templates/{template_id}/instantiate": {"name": "X"},
 }
 QUERIES = {"/api/v1/agents/{agent_id}/diff": {"from": "1"}}
 MAKES_ITS_OWN = {"POST /api/v1/workflows/{workflow_id}/publish", "PUT /api/v1/variables/{name}"}
@@ -136,7 +141,15 @@ async def test_every_route_with_an_id(control_plane: ControlPlane, theirs: dict[
 
 @pytest.mark.parametrize(
     "query",
-    ["approvals", "approvals?execution_id={execution_id}", "dead-letters", "dead-letters?workflow_id={workflow_id}"],
+    [
+        "approvals",
+        "approvals?execution_id={execution_id}",
+        "dead-letters",
+        "dead-letters?workflow_id={workflow_id}",
+        "templates",
+        "templates?source=own&q={slug}",
+        "templates?before={template_id}",
+    ],
 )
 async def test_lists(control_plane: ControlPlane, theirs: dict[str, str], query: str) -> None:
     others = await answer(control_plane, f"GET /api/v1/{query}", theirs)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from api.cli.new import TEMPLATES, scaffold
+from api.templates.library import TEMPLATES
+from api.templates.scaffolding import scaffold
 from tests.stubs.http_server import HttpServer
 from tests.stubs.model_server import ModelServer
 from tests.support import Platform
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.platform
 
 def run(platform: Platform, template: str, given: dict[str, Any], decisions: dict[str, Any]) -> dict[str, Any]:
     name = f"from_{template}"
-    platform.publish(json.loads(scaffold(name, template)))
+    platform.publish(json.loads(scaffold(TEMPLATES[template].source, name, "From a template")))
     execution_id = platform.execute(name, given)
     if decisions:
         platform.decide(execution_id, decisions)
@@ -33,7 +34,7 @@ def test_its_example(template: str, platform: Platform, models: ModelServer) -> 
 
 def test_a_large_refund_is_asked_for(platform: Platform, models: ModelServer) -> None:
     given = {**TEMPLATES["refund_approval"].example, "amount": 250}
-    workflow = json.loads(scaffold("x", "refund_approval"))
+    workflow = json.loads(TEMPLATES["refund_approval"].source)
     (asking,) = [task["id"] for task in workflow["tasks"] if task["type"] == "approval"]
     decision = {"decision": "approve", "comment": "Go on", "by": "ada"}
     execution = run(platform, "refund_approval", given, {asking: decision})

@@ -20,7 +20,7 @@ def valid_cases() -> list[Json]:
     """Return the corpus, golden workflows, examples and templates: ``{workflow, input, vars, stubs}`` each."""
     found = [json.loads(path.read_text()) for path in sorted((TESTS / "workflows").glob("*.json"))]
     bare = [path for path in sorted((TESTS / "golden").glob("*.json")) if not path.name.endswith(".plan.json")]
-    for folder in ("dags/examples", "api/cli/templates"):
+    for folder in ("dags/examples", "api/templates/public"):
         bare += sorted((TESTS.parent / folder).glob("*.json"))
     return found + [{"workflow": json.loads(path.read_text()), "input": {"message": "Hi"}} for path in bare]
 

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from api.agents.repository import AgentRepository
-from api.agents.sources import member
 from tests.api.agents.designing import make_agent
 from tests.api.control_plane import ControlPlane, webhook, workflow
 
@@ -155,18 +154,3 @@ class TestValidate:
         response = await control_plane.api.post(self.URL, content=source)
         assert (response.status_code, response.json()["valid"]) == (200, False)
         assert response.json()["diagnostics"]
-
-
-@pytest.mark.parametrize(
-    ("body", "value"),
-    [
-        (b'{"workflow":{}}', b"{}"),
-        (b' {\n"a" : "}{\\"" , "workflow" :\t[1, {"workflow": 2}] } ', b'[1, {"workflow": 2}]'),
-        (b'{"workflow":1,"workflow":2}', b"2"),
-        (b'{"w\\u006frkflow":"\\u00e9 \xc3\xa9"}', b'"\\u00e9 \xc3\xa9"'),
-        (b'{"workflow":' + b"9" * 5_000 + b"}", b"9" * 5_000),
-        (b"{}", None),
-    ],
-)
-def test_member(body: bytes, value: bytes | None) -> None:
-    assert member(body, "workflow") == value

@@ -87,6 +87,7 @@ class Walk:
 async def test_every_route_writes_one_entry(control_plane: ControlPlane, people: People) -> None:
     walk = Walk(control_plane, people)
     await _walk_agents(walk)
+    await _walk_templates(walk)
     await _walk_reviews(walk)
     await _walk_messages(walk)
     await _walk_executions(walk)
@@ -122,6 +123,16 @@ async def _walk_agents(walk: Walk) -> None:
     secret = {"value": "hush", "secret": True}
     await call("PUT /api/v1/variables/{name}", names={"name": "s"}, json=secret, digests="a")
     await call("DELETE /api/v1/variables/{name}", names={"name": "v"}, digests="b")
+
+
+async def _walk_templates(walk: Walk) -> None:
+    call, one = walk.call, "/api/v1/templates/{template_id}"
+    made = await call("POST /api/v1/templates", json={"name": "T", "workflow": workflow()}, digests="a")
+    names = {"template_id": made["id"]}
+    await call(f"PATCH {one}", names=names, json={"name": "U"}, headers={"if-match": "*"}, digests="ba")
+    await call(f"POST {one}/preview", names=names)
+    await call(f"POST {one}/instantiate", names=names, json={"name": "Used"}, digests="a")
+    await call(f"DELETE {one}", names=names, digests="b")
 
 
 async def _walk_reviews(walk: Walk) -> None:

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from api.cli.main import main
-from api.cli.new import TEMPLATES, scaffold
+from api.templates.library import TEMPLATES
+from api.templates.scaffolding import scaffold
 from compiler import compile_workflow, validate_workflow
 from compiler.diagnostics import Diagnostic
 from compiler.steps import STEP_TYPES
@@ -44,7 +45,7 @@ def is_about(diagnostic: Diagnostic, workflow: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_template_compiles_as_far_as_this_version_goes(template: str) -> None:
-    source = scaffold("my_flow", template)
+    source = scaffold(TEMPLATES[template].source, "my_flow", "My flow")
     workflow = json.loads(source)
     found = compile_workflow(source, organization="acme").diagnostics
     assert {diagnostic.code for diagnostic in found} <= {"unavailable_type", "unavailable_feature"}
@@ -53,7 +54,7 @@ def test_a_template_compiles_as_far_as_this_version_goes(template: str) -> None:
 
 async def run(template: str, given: Any, stubs: dict[str, Any] | None = None, **fields: Any) -> LocalResult | None:
     """Run a template with the test model; None where its tasks do not run in this version."""
-    workflow = json.loads(scaffold("my_flow", template))
+    workflow = json.loads(scaffold(TEMPLATES[template].source, "my_flow", "My flow"))
     workflow.pop("triggers", None)
     workflow["trigger"] = {"type": "manual"}
     if unavailable(workflow):
@@ -105,7 +106,7 @@ async def test_document_extraction_compares_the_lines_with_the_total() -> None:
 
 
 async def test_daily_report_needs_only_its_schedule() -> None:
-    schedule = json.loads(scaffold("my_flow", "daily_report"))["triggers"][1]
+    schedule = json.loads(scaffold(TEMPLATES["daily_report"].source, "my_flow", "My flow"))["triggers"][1]
     result = await run("daily_report", schedule["config"]["input"])
     assert result is not None
     assert result.status == "success"
@@ -169,7 +170,7 @@ def test_a_name_must_be_an_identifier(name: str, tmp_path: Path) -> None:
 
 def test_the_longest_name(tmp_path: Path) -> None:
     for template in TEMPLATES:
-        source = scaffold("x" * 63, template)
+        source = scaffold(TEMPLATES[template].source, "x" * 63, "X")
         assert not [found for found in validate_workflow(source) if found.severity == "error"]
 
 

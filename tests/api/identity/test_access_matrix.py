@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/reviews/{review_id}/decision": {"decision": "reject", "fingerprint": "0" * 64},
     "PATCH /api/v1/agents/{agent_id}": {"name": "Mine"},
     "PUT /api/v1/agents/{agent_id}/workflow": {"workflow": {}},
+    "PATCH /api/v1/templates/{template_id}": {"name": "Mine"},
+    "POST /api/v1/templates/{template_id}/instantiate": {"name": "Mine"},
 }
 """Bodies that pass the check of their shape; the other routes have none, or are not asked for another's things."""
 QUERIES = {"/api/v1/agents/{agent_id}/diff": {"from": "1"}}
@@ -127,6 +129,7 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
     assert (await owner.put("/api/v1/variables/theirs", json={"value": 1})).status_code == 201
     agent_id = (await owner.get("/api/v1/agents")).json()["agents"][0]["id"]
     review = await owner.post(f"/api/v1/agents/{agent_id}/reviews", json={})
+    template = await owner.post("/api/v1/templates", json={"name": "theirs", "agent_id": agent_id})
     session = (await owner.get("/api/v1/auth/sessions")).json()["sessions"][0]["id"]
     return {
         "workflow_id": "theirs", "run_id": execution_id, "execution_id": execution_id, "approval_id": str(approval_id),
@@ -134,7 +137,7 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
         "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
         "invitation_id": invitation.json()["id"], "key_id": key.json()["id"],
-        "review_id": review.json()["id"], "session_id": session,
+        "review_id": review.json()["id"], "session_id": session, "template_id": template.json()["id"],
     }  # fmt: skip
 
 
@@ -186,6 +189,7 @@ class TestMatrix:
             "SELECT count(*) FROM agents WHERE paused_at IS NULL",
             "SELECT count(*) FROM variables",
             "SELECT count(*) FROM agent_reviews WHERE decision IS NULL",
+            "SELECT count(*) FROM agent_templates WHERE name = 'theirs'",
         ):
             assert await people.sql(statement) == 1, statement
         assert (await people.sql("SELECT count(*) FROM memberships m JOIN organizations o"
@@ -206,4 +210,5 @@ UUIDS = (
     "key_id",
     "session_id",
     "review_id",
+    "template_id",
 )

@@ -570,6 +570,16 @@ class OrganizationView(TypedDict):
     role: Literal["admin", "organization_owner", "team_lead", "developer", "viewer"]
 
 
+class OutputReference(TypedDict):
+    """
+    An output of more than 1 MB, which is not shown here: get it from ``url``. ``size`` is in bytes of JSON.
+    """
+
+    sha256: str
+    size: int
+    url: str
+
+
 class PasswordChange(TypedDict, closed=True):
     """
     A new password in place of the current one.
@@ -1411,7 +1421,8 @@ class StepView(TypedDict):
     """
     One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
     ``input`` is there where it was asked for and the step began; never of a step in a map's body. ``items`` are those
-    of a map; null for any other step. ``timing`` says where the time of a step in a pod went.
+    of a map; null for any other step. ``output_ref`` is there instead of a large ``output``.
+    ``timing`` says where the time of a step in a pod went.
     """
 
     id: str
@@ -1419,6 +1430,7 @@ class StepView(TypedDict):
     status: Literal["pending", "running", "success", "failed", "skipped", "upstream_failed", "cancelled"]
     input: NotRequired[StepInput | None]
     output: NotRequired[JsonValue]
+    output_ref: NotRequired[OutputReference | None]
     error: NotRequired[StepError | None]
     attempts: NotRequired[int]
     started_at: NotRequired[str | None]
@@ -1543,6 +1555,7 @@ class ExecutionView(TypedDict):
     trigger: JsonValue
     input: JsonValue
     output: JsonValue
+    output_ref: OutputReference | None
     error: StepError | None
     accepted_at: str
     reopened_at: str | None

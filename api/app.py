@@ -45,6 +45,8 @@ from api.mail.mailer import make_mailer
 from api.members.endpoints import router as members
 from api.metrics.endpoints import router as metrics
 from api.notifications import Listener
+from api.objects.endpoints import router as outputs
+from api.objects.endpoints import workers as outputs_of_workers
 from api.oidc.client import OidcClient
 from api.oidc.endpoints import router as oidc
 from api.organizations.endpoints import router as organizations
@@ -109,6 +111,8 @@ def create_app(settings: Settings) -> FastAPI:
         *identity,
         *governance,
         runtime,
+        outputs,
+        outputs_of_workers,
         ended_runs,
         releases,
         upkeep,

@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker, create_async_engine
 
+from api.objects.store import ObjectStore, session_info
 from api.settings import Settings
 
 SYSTEM_ROLE = "agent_factory_system"
@@ -53,7 +54,8 @@ class Database:
             json_serializer=_dump,
             json_deserializer=orjson.loads,
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.objects = ObjectStore(settings)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, info=session_info(self.objects))
 
     @asynccontextmanager
     async def transaction(self, organization_id: UUID) -> AsyncIterator[AsyncSession]:

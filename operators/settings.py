@@ -16,8 +16,10 @@ RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's na
 EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
 PRELOAD = "AGENT_FACTORY_PRELOAD"
 """Names, by comma, the model providers whose SDK the scheduler imports for its tasks: seconds once, and memory."""
+RESULT_MAX_BYTES = "AGENT_FACTORY_RESULT_MAX_BYTES"
 AIRFLOW_RETENTION_DAYS = "AGENT_FACTORY_AIRFLOW_RETENTION_DAYS"
 SEGMENTS_IN_TRIGGERER = "AGENT_FACTORY_SEGMENTS_IN_TRIGGERER"
+LEAST_RESULT_BYTES, MOST_RESULT_BYTES = 1_000_000, 128_000_000
 OWN_URLS = (
     API_URL,
     "AGENT_FACTORY_AIRFLOW_URL",
@@ -82,6 +84,18 @@ def airflow_retention_days(environment: Mapping[str, str] | None = None) -> int:
     text = (os.environ if environment is None else environment).get(AIRFLOW_RETENTION_DAYS) or "30"
     if not text.isdecimal() or int(text) < 2:
         raise SettingsError(f"{AIRFLOW_RETENTION_DAYS} must be a number of days, at least 2; got {text!r}")
+    return int(text)
+
+
+def result_max_bytes(environment: Mapping[str, str] | None = None) -> int:
+    """Return how many bytes of JSON an output may have.
+
+    :raises SettingsError: The setting is no number of bytes that a pod can hand out.
+    """
+    text = (os.environ if environment is None else environment).get(RESULT_MAX_BYTES) or "64000000"
+    if not text.isdecimal() or not LEAST_RESULT_BYTES <= int(text) <= MOST_RESULT_BYTES:
+        allowed = f"from {LEAST_RESULT_BYTES:,} to {MOST_RESULT_BYTES:,}"
+        raise SettingsError(f"{RESULT_MAX_BYTES} must be a number of bytes {allowed}; got {text!r}")
     return int(text)
 
 

@@ -82,6 +82,7 @@ class DeadLetterRepository:
                 status="pending",
                 halted=False,
                 output=null(),
+                output_ref=null(),
                 error=null(),
                 error_handling=null(),
                 completed_at=None,

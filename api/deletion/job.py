@@ -17,6 +17,8 @@ from api.database import narrow
 from api.deletion.repository import DeletionRepository, due
 from api.executions.service import ExecutionService
 from api.models import Organization
+from api.objects.places import ObjectsAwayError
+from api.objects.upkeep import remove_every_object
 from api.relay.airflow import AirflowAwayError, AirflowRefusedError
 from api.releases.repository import ReleaseRepository
 from api.upkeep.tools import Counts, Tools
@@ -40,7 +42,7 @@ async def delete_organizations(tools: Tools, now: datetime) -> Counts:
             elif row.deletion_began_at <= now - SETTLING:
                 await _delete(tools, row)
                 counts["organizations_deleted"] += 1
-        except (AirflowAwayError, AirflowRefusedError, IntegrityError) as error:
+        except (AirflowAwayError, AirflowRefusedError, ObjectsAwayError, IntegrityError) as error:
             log.warning("the deletion of organisation %s goes on later: %s", row.id, type(error).__name__)
             counts["deletions_postponed"] += 1
     return counts
@@ -81,6 +83,7 @@ async def _delete(tools: Tools, organization: Organization) -> None:
 
     :raises AirflowAwayError: Airflow does not answer.
     :raises AirflowRefusedError: Airflow keeps a DAG, for a task of it runs.
+    :raises ObjectsAwayError: The object store does not answer.
     :raises IntegrityError: A worker wrote something meanwhile.
     """
     organization_id = organization.id
@@ -96,6 +99,7 @@ async def _delete(tools: Tools, organization: Organization) -> None:
             removed = await repository.remove_executions(BATCH) + await repository.forget_audit(BATCH)
         if not removed:
             break
+    await remove_every_object(tools.database, organization_id)
     async with tools.database.system() as session:
         # In one transaction: a row that comes meanwhile stops it, and the next round takes that too.
         rows = await DeletionRepository(session, organization_id).remove_rest()

@@ -107,9 +107,14 @@ def compare_executions(left: ExecutionView, right: ExecutionView) -> ExecutionCo
         right=_side(right),
         same_version=left.digest == right.digest,
         input=_compare(left.input, right.input, budget),
-        output=_compare(left.output, right.output, budget),
+        output=_compare(_output(left), _output(right), budget),
         steps=[_step(name, ours.get(name), theirs.get(name), budget) for name in ours | theirs],
     )
+
+
+def _output(shown: ExecutionView | StepView) -> Any:
+    """Return an output, or of one that is an object its digest and size."""
+    return shown.output if shown.output_ref is None else shown.output_ref.model_dump(exclude={"url"})
 
 
 def compare_values(left: Any, right: Any) -> ValueComparison:
@@ -136,7 +141,7 @@ def _step(step_id: str, left: StepView | None, right: StepView | None, budget: _
         id=step_id,
         left=_facts(left),
         right=_facts(right),
-        output=_compare(left.output, right.output, budget) if both and left and right else None,
+        output=_compare(_output(left), _output(right), budget) if both and left and right else None,
     )
 
 

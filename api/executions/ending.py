@@ -14,7 +14,9 @@ from api.deliveries.callbacks import release_callbacks
 from api.executions.repository import ENDED, ExecutionRepository, Origin
 from api.metrics.recording import record_end
 from api.models import WorkflowExecution
+from api.objects.service import OutputService
 from api.problems import Problem
+from api.releases.contents import ArtifactLostProblem
 from api.runtime.grants import grant_of
 from api.runtime.repository import JournalRepository
 from api.settings import Settings
@@ -25,7 +27,7 @@ from compiler.plan import Plan
 from operators.execution.calls import CALL_TRIGGER
 from operators.execution.ending import CANCELLED, ending
 from operators.execution.flow import Flow
-from operators.execution.records import FinalStatus, StepError, StepRecord
+from operators.execution.records import FinalStatus, Finish, StepError, StepRecord
 from operators.execution.scope import scope_of
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Ending:
         status: FinalStatus,
         *,
         output: Any = None,
+        output_ref: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
         has_run: bool = True,
     ) -> None:
@@ -71,7 +74,7 @@ class Ending:
 
         :param has_run: Whether Airflow may have a run of it, which is stopped if it ends as cancelled.
         """
-        row.status, row.output, row.error = status, output, error
+        row.status, row.output, row.output_ref, row.error = status, output, output_ref, error
         row.error_code = error["code"] if error else None
         row.completed_at = await self._executions.now()
         record_end(self._session, status)
@@ -87,6 +90,12 @@ class Ending:
             await self._start_error_workflow(row)
         await self._tell(row)
 
+    async def finish(self, row: WorkflowExecution, finish: Finish) -> None:
+        """End an execution as its last runner says."""
+        error = finish.error.model_dump() if finish.error else None
+        stored = finish.output_ref.model_dump() if finish.output_ref else None
+        await self.end(row, finish.status, output=finish.output, output_ref=stored, error=error)
+
     async def _tell(self, row: WorkflowExecution) -> None:
         """Tell subscribers that it ended, and who is called back what came of it; why it failed is for neither."""
         version = await self._version(row)
@@ -99,6 +108,8 @@ class Ending:
         subject = f"/api/v1/executions/{row.id}"
         await tell(self._session, self._organization_id, "execution.finished", subject, data, execution_id=row.id)
         result = {**data, "output": row.output, "answer": row.answer}
+        if row.output_ref is not None:
+            result["output_ref"] = {**row.output_ref, "url": f"{self._settings.public_url}{subject}/output"}
         await release_callbacks(self._session, self._organization_id, row.id, result)
 
     async def cancel(self, row: WorkflowExecution) -> None:
@@ -130,16 +141,23 @@ class Ending:
             await self.cancel(row)
             return
         version = await self._version(row)
-        flow = Flow(await self._plan(version))
+        try:
+            flow = Flow(await self._plan(version))
+        except ArtifactLostProblem as problem:
+            await self._executions.withdraw(row.id)
+            await self.end(row, "failed", error=StepError(code=problem.code, message=problem.detail).model_dump())
+            return
         journal = JournalRepository(self._session, self._organization_id, row.id)
         records = await journal.records()
+        outputs = OutputService(self._session, self._organization_id, self._settings)
+        lost = await outputs.fill_for_end(records, flow)
         scope = scope_of(flow.plan, grant_of(row, version, records, self._settings))
         timed_out = await self._is_out_of_time(row)
         finish = ending(flow, records, scope, timed_out=timed_out, broken_off=broken_off)
+        finish = await outputs.keep_of_end(row.id, finish, lost)
         await journal.write(row.epoch, finish.steps, replace=False)
         await self._executions.withdraw(row.id)
-        error = finish.error.model_dump() if finish.error else None
-        await self.end(row, finish.status, output=finish.output, error=error)
+        await self.finish(row, finish)
 
     async def _is_out_of_time(self, row: WorkflowExecution) -> bool:
         if row.timeout_seconds is None:
@@ -149,7 +167,10 @@ class Ending:
 
     async def _mark_steps(self, row: WorkflowExecution, version: PublishedVersion) -> None:
         """Journal what becomes of the steps nobody runs any more."""
-        plan = await self._plan(version)
+        try:
+            plan = await self._plan(version)
+        except ArtifactLostProblem:
+            return
         journal = JournalRepository(self._session, self._organization_id, row.id)
         fate = Flow(plan).aftermath(await journal.records())
         records = [StepRecord(id=step_id, status=status) for step_id, status in fate.items()]
@@ -164,7 +185,10 @@ class Ending:
     async def _start_error_workflow(self, row: WorkflowExecution) -> None:
         """Start the workflow's ``error_workflow``; what is in the way is noted and is no error of this execution."""
         version = await self._version(row)
-        plan = await self._plan(version)
+        try:
+            plan = await self._plan(version)
+        except ArtifactLostProblem:
+            return
         # An error workflow that fails starts none: two of them could go on for ever.
         if plan.error_workflow is None or row.error_of is not None:
             return

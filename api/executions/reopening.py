@@ -75,5 +75,5 @@ class Reopening:
         row.reopened_at = await self._executions.now()
         row.status, row.halted = "pending", False
         row.answer = next((record.answer.model_dump() for record in kept.values() if record.answer), None)
-        row.output = row.error = row.error_code = row.error_handling = None
+        row.output = row.output_ref = row.error = row.error_code = row.error_handling = None
         row.started_at = row.completed_at = row.cancel_requested_at = None

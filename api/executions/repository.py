@@ -30,6 +30,7 @@ class Outcome:
     status: str
     halted: bool
     output: Any
+    output_ref: Any
     error: Any
     answer: Any
 
@@ -163,6 +164,7 @@ class ExecutionRepository:
                     WorkflowExecution.status,
                     WorkflowExecution.halted,
                     WorkflowExecution.output,
+                    WorkflowExecution.output_ref,
                     WorkflowExecution.error,
                     WorkflowExecution.answer,
                 ).where(
@@ -178,6 +180,16 @@ class ExecutionRepository:
             WorkflowExecution.organization_id == self._organization_id, WorkflowExecution.id.in_(execution_ids)
         )
         return dict((await self._session.execute(query)).all()) if execution_ids else {}
+
+    async def step(self, execution_id: UUID, step_id: str) -> ExecutionStep | None:
+        """Return what counts now of a step, of whatever epoch."""
+        query = select(ExecutionStep).where(
+            ExecutionStep.organization_id == self._organization_id,
+            ExecutionStep.execution_id == execution_id,
+            ExecutionStep.step_id == step_id,
+            ExecutionStep.current == true(),
+        )
+        return await self._session.scalar(query.order_by(ExecutionStep.epoch.desc()).limit(1))
 
     async def steps(self, execution_id: UUID) -> Sequence[ExecutionStep]:
         """Return the journal: what counts now, of whatever epoch."""

@@ -81,16 +81,26 @@ class ItemView(BaseModel):
     status: Literal["running", "success", "failed", "cancelled"]
 
 
+class OutputReference(BaseModel):
+    """An output of more than 1 MB, which is not shown here: get it from ``url``. ``size`` is in bytes of JSON."""
+
+    sha256: str
+    size: int
+    url: str
+
+
 class StepView(BaseModel):
     """One step. ``cost_usd`` is null where a call's price is unknown. ``approval_id`` names the decision it needs.
     ``input`` is there where it was asked for and the step began; never of a step in a map's body. ``items`` are those
-    of a map; null for any other step. ``timing`` says where the time of a step in a pod went."""
+    of a map; null for any other step. ``output_ref`` is there instead of a large ``output``.
+    ``timing`` says where the time of a step in a pod went."""
 
     id: str
     type: str
     status: StepStatus
     input: StepInput | None = None
     output: JsonValue = None
+    output_ref: OutputReference | None = None
     error: StepError | None = None
     attempts: int = 0
     started_at: datetime | None = None
@@ -132,6 +142,7 @@ class ExecutionView(BaseModel):
     trigger: JsonValue
     input: JsonValue
     output: JsonValue
+    output_ref: OutputReference | None
     error: StepError | None
     accepted_at: datetime
     reopened_at: datetime | None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from api.executions.schemas import ExecutionView, ItemView, Part, StepInput, StepView, UsageTotal
+from api.executions.schemas import ExecutionView, ItemView, OutputReference, Part, StepInput, StepView, UsageTotal
 from api.models import ExecutionStep, WorkflowExecution
 from api.workflows.repository import PublishedVersion
 from compiler.plan import Plan, Step
@@ -34,11 +34,12 @@ def show_execution(
     :param run_id: Its run in Airflow: the execution's id, or that of the run it was made for.
     After each map stand the steps of its bodies that have begun or are decided.
     """
+    url = f"{public_url}/api/v1/executions/{execution.id}"
     records = {record.step_id: record for record in journal}
     known = records.keys() | running
     items = items_of_maps(known)
     steps = [
-        _show_step(step_id, step.type, records.get(step_id), step_id in running).model_copy(
+        _show_step(step_id, step.type, records.get(step_id), step_id in running, url).model_copy(
             update={"approval_id": approvals.get(step_id), "items": show_items(step_id, step, items, records)}
         )
         for step_id, step in with_bodies(plan.steps, known)
@@ -55,6 +56,7 @@ def show_execution(
         trigger=execution.trigger,
         input=execution.input,
         output=execution.output,
+        output_ref=_reference(execution.output_ref, f"{url}/output"),
         error=execution.error,
         accepted_at=execution.accepted_at,
         reopened_at=execution.reopened_at,
@@ -69,7 +71,7 @@ def show_execution(
         duration_ms=_milliseconds(began, execution.completed_at),
         usage=_total([usage for step in steps for usage in step.usage]),
         steps=steps,
-        url=f"{public_url}/api/v1/executions/{execution.id}",
+        url=url,
         airflow_url=f"{airflow_url}/dags/{version.dag_id}/runs/{quote(run_id, safe='')}",
     )
 
@@ -80,11 +82,11 @@ def with_parts(view: ExecutionView, parts: Collection[Part]) -> ExecutionView:
     if "input" not in parts:
         left_out |= {"input": None, "trigger": None}
     if "output" not in parts:
-        left_out["output"] = None
+        left_out |= {"output": None, "output_ref": None}
     if not {"steps", "step_inputs", "step_outputs"} & set(parts):
         left_out["steps"] = []
     elif "step_outputs" not in parts:
-        left_out["steps"] = [step.model_copy(update={"output": None}) for step in view.steps]
+        left_out["steps"] = [step.model_copy(update={"output": None, "output_ref": None}) for step in view.steps]
     return view.model_copy(update=left_out)
 
 
@@ -94,7 +96,11 @@ def with_inputs(view: ExecutionView, inputs: Mapping[str, StepInput]) -> Executi
     return view.model_copy(update={"steps": steps})
 
 
-def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, running: bool) -> StepView:
+def _reference(stored: Mapping[str, Any] | None, url: str) -> OutputReference | None:
+    return None if stored is None else OutputReference(sha256=stored["sha256"], size=stored["size"], url=url)
+
+
+def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, running: bool, url: str) -> StepView:
     if record is None:
         return StepView(id=step_id, type=step_type, status="running" if running else "pending")
     usage = [Usage.model_validate(call) for call in record.usage]
@@ -103,6 +109,7 @@ def _show_step(step_id: str, step_type: str, record: ExecutionStep | None, runni
         type=step_type,
         status=record.status,
         output=record.output,
+        output_ref=_reference(record.output_ref, f"{url}/steps/{quote(step_id, safe='')}/output"),
         error=record.error,
         attempts=record.attempts,
         started_at=record.started_at,

@@ -18,6 +18,7 @@ from api.models.identity import (
     UserSession,
 )
 from api.models.membership import ApiKey, Invitation, Membership, Team, TeamMember
+from api.models.objects import StoredOutput
 from api.models.organization import Organization, Variable
 from api.models.review import AgentReview, ReviewPolicy
 from api.models.upkeep import UpkeepRun
@@ -62,6 +63,7 @@ __all__ = [
     "ReleaseArtifact",
     "ReviewPolicy",
     "SigningKey",
+    "StoredOutput",
     "Team",
     "TeamMember",
     "UpkeepRun",

@@ -127,6 +127,7 @@ class WorkflowExecution(Base):
     vars: Mapped[OptionalJson]
     secret_vars: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     output: Mapped[OptionalJson]
+    output_ref: Mapped[OptionalJson]
     error: Mapped[OptionalJson]
     error_code: Mapped[str | None]
     answer: Mapped[OptionalJson]
@@ -172,7 +173,10 @@ class AdoptedRun(Base):
 
 
 class ExecutionStep(Base):
-    """The journal: the result of one step in one epoch. ``current`` ends where a later epoch runs the step again."""
+    """The journal: the result of one step in one epoch. ``current`` ends where a later epoch runs the step again.
+
+    An output that is too large is an object; ``output_ref`` has its digest and size then, and ``output`` is null.
+    """
 
     __tablename__ = "execution_steps"
     __table_args__ = (_of_execution(), {"postgresql_partition_by": "RANGE (execution_id)"})
@@ -183,6 +187,7 @@ class ExecutionStep(Base):
     step_id: Mapped[TextKey]
     status: Mapped[str]
     output: Mapped[OptionalJson]
+    output_ref: Mapped[OptionalJson]
     error: Mapped[OptionalJson]
     attempts: Mapped[int]
     started_at: Mapped[Timestamp | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Computed, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.models.base import Base, CreatedAt, JsonColumn, NewId, OrganizationKey, TextKey, Timestamp
@@ -86,13 +86,18 @@ class VersionPin(Base):
 
 
 class Artifact(Base):
-    """The bytes of a plan or a DAG file, by their sha256."""
+    """The bytes of a plan or a DAG file, by their sha256.
+
+    They are an object that lies at ``location``, where that is set.
+    """
 
     __tablename__ = "artifacts"
+    __table_args__ = (CheckConstraint("num_nonnulls(content, location) = 1", name="place"),)
 
     organization_id: Mapped[OrganizationKey]
     sha256: Mapped[TextKey]
-    content: Mapped[bytes] = mapped_column(LargeBinary)
+    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    location: Mapped[str | None]
     size: Mapped[int]
     created_at: Mapped[CreatedAt]
 

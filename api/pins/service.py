@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.pins.repository import PinRepository
 from api.problems import Problem
+from api.releases.contents import ArtifactLostProblem
 from api.releases.repository import ArtifactRepository
 from api.workflows.repository import PublishedVersion, WorkflowRepository
 from compiler import compile_workflow
@@ -87,8 +88,11 @@ class PinService:
         return files
 
     async def plan_of(self, version: PublishedVersion, organization: str, isolation: Isolation) -> bytes:
-        """Return a version's plan; one that was collected, since nothing used it, is compiled anew."""
-        content = await self._artifacts.content(version.plan_digest)
+        """Return a version's plan; one that was collected, since nothing used it, or lost is compiled anew."""
+        try:
+            content = await self._artifacts.content(version.plan_digest)
+        except ArtifactLostProblem:
+            content = None
         if content is not None:
             return content
         source = await self._workflows.source(version.version_id)

@@ -18,9 +18,11 @@ from operators.settings import (
     EGRESS_ALLOW,
     POD_CONFIGS,
     PRELOAD,
+    RESULT_MAX_BYTES,
     SEGMENTS_IN_TRIGGERER,
     SettingsError,
     egress_policy,
+    result_max_bytes,
     segments_in_triggerer,
 )
 
@@ -121,13 +123,16 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
     """
     try:
         egress_policy(base)
+        result_max_bytes(base)
         segments_in_triggerer(base)
     except SettingsError as error:
         raise PlatformError(f"{error}.") from None
+    # Where AWS is the control plane's place of objects, nobody else has the keys to it.
+    withheld = ("AIRFLOW", "AGENT_FACTORY_", *(["AWS_"] if base.get("AGENT_FACTORY_OBJECT_BUCKET") else ()))
     kept = {
         name: value
         for name, value in base.items()
-        if not name.startswith(("AIRFLOW", "AGENT_FACTORY_")) and name not in (*MODEL_KEYS, "KUBECONFIG")
+        if not name.startswith(withheld) and name not in (*MODEL_KEYS, "KUBECONFIG")
     }
     return {
         **kept,
@@ -138,6 +143,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         SEGMENTS_IN_TRIGGERER: base.get(SEGMENTS_IN_TRIGGERER, ""),
         EGRESS_ALLOW: base.get(EGRESS_ALLOW, ""),
         POD_CONFIGS: base.get(POD_CONFIGS, ""),
+        RESULT_MAX_BYTES: base.get(RESULT_MAX_BYTES, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
         PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),

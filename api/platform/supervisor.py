@@ -161,6 +161,7 @@ class Supervisor:
             "AGENT_FACTORY_RATE_LIMITS": "off",
             **kept,
             "AGENT_FACTORY_DATABASE_URL": self.cluster.app_url("agent_factory"),
+            "AGENT_FACTORY_OBJECT_FOLDER": str(self.home.path / "objects"),
             "AGENT_FACTORY_API_HOST": "127.0.0.1",
             "AGENT_FACTORY_API_PORT": str(self.home.api_port),
             "AGENT_FACTORY_API_URL": self.home.api_url,

@@ -10,6 +10,8 @@ from api.releases.schemas import ArtifactRequest, ReleaseManifest
 from api.releases.service import ReleaseService
 from api.tenancy import SystemTransaction
 
+LOST = b"\xff\xff\xff\xff"
+
 router = APIRouter(
     prefix="/runtime/v1", tags=["runtime"], route_class=RuntimeRoute, dependencies=[Depends(authenticate_runtime)]
 )
@@ -29,7 +31,11 @@ async def get_release(number: str, session: SystemTransaction, since: str | None
 
 @router.post("/artifacts", response_class=Response)
 async def get_artifacts(body: ArtifactRequest, session: SystemTransaction) -> Response:
-    """Return the bytes of files in the order asked for, each after its length as 4 bytes, the highest first."""
-    contents = await ReleaseService(session).contents(body.sha256)
-    frames = b"".join(len(content).to_bytes(4, "big") + content for content in contents)
-    return Response(frames, media_type="application/octet-stream")
+    """Return the bytes of files in the order asked for, each after its length as 4 bytes, the highest first. A length
+    of ``ffffffff``, and no bytes, stands for a file that the object store has lost."""
+    frames = [_frame(content) for content in await ReleaseService(session).contents(body.sha256)]
+    return Response(b"".join(frames), media_type="application/octet-stream")
+
+
+def _frame(content: bytes | None) -> bytes:
+    return LOST if content is None else len(content).to_bytes(4, "big") + content

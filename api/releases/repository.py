@@ -6,16 +6,24 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, LargeBinary, delete, exists, func, null, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.models import Artifact, Release, ReleaseArtifact, WorkflowExecution, WorkflowVersion
+from api.objects.places import ObjectLostError, ObjectsAwayError
+from api.objects.store import store_of
+from api.releases.contents import ArtifactLostProblem, StoredFile, put_file
 
 _PUBLISH_LOCK = 4_210_077_002
 
+REMOVED_AT_ONCE = 1000
+_FILE = (Artifact.organization_id, Artifact.sha256, Artifact.size, Artifact.content, Artifact.location)
+_FILE_OF_NONE = (*_FILE[:3], null().cast(LargeBinary), Artifact.location)
+"""Without the content: there may be many."""
 _PINNED_EXECUTION = exists().where(
     WorkflowExecution.organization_id == ReleaseArtifact.organization_id,
     WorkflowExecution.pinned_dag_id == func.regexp_replace(ReleaseArtifact.name, r"\.(py|plan\.json)$", ""),
@@ -76,21 +84,56 @@ class ArtifactRepository:
         self._organization_id = organization_id
 
     async def add(self, content: bytes) -> str:
-        """Store a file unless it is there; return its sha256."""
+        """Store a file unless it is there; return its sha256.
+
+        One that is an object is written anew: that heals one that was lost.
+
+        :raises Problem: 503: the object store does not answer.
+        """
         sha256 = hashlib.sha256(content).hexdigest()
-        await self._session.execute(
-            insert(Artifact)
-            .values(organization_id=self._organization_id, sha256=sha256, content=content, size=len(content))
-            .on_conflict_do_nothing()
-        )
+        known = await self._find(sha256)
+        if known is None or known.location is not None:
+            await self._write(sha256, content)
         return sha256
 
-    async def content(self, sha256: str) -> bytes | None:
-        """Return a file's bytes."""
-        query = select(Artifact.content).where(
-            Artifact.organization_id == self._organization_id, Artifact.sha256 == sha256
+    async def _write(self, sha256: str, content: bytes) -> None:
+        place: dict[str, Any] = {"content": content, "location": None}
+        if store_of(self._session).takes_artifacts:
+            location = await put_file(self._session, self._organization_id, sha256, content)
+            place = {"content": None, "location": location}
+        await self._session.execute(
+            insert(Artifact)
+            .values(organization_id=self._organization_id, sha256=sha256, size=len(content), **place)
+            .on_conflict_do_update(index_elements=["organization_id", "sha256"], set_=place)
         )
-        return await self._session.scalar(query)
+
+    async def content(self, sha256: str) -> bytes | None:
+        """Return a file's bytes.
+
+        :raises Problem: 503: it is an object, and is lost or cannot be read now.
+        """
+        found = await self._find(sha256)
+        return None if found is None else await found.load(self._session)
+
+    async def heal(self, content: bytes) -> bool:
+        """Write a stored file anew if it is an object that was lost; tell whether it was.
+
+        :raises Problem: 503: the object store does not answer.
+        """
+        found = await self._find(hashlib.sha256(content).hexdigest())
+        if found is None or found.location is None:
+            return False
+        try:
+            await found.load(self._session)
+        except ArtifactLostProblem:
+            await self._write(found.sha256, content)
+            return True
+        return False
+
+    async def _find(self, sha256: str) -> StoredFile | None:
+        query = select(*_FILE).where(Artifact.organization_id == self._organization_id, Artifact.sha256 == sha256)
+        row = (await self._session.execute(query)).first()
+        return None if row is None else StoredFile(*row)
 
     async def released(self, names: Collection[str]) -> dict[str, str]:
         """Return the digests that files of these names have in the newest release."""
@@ -170,12 +213,10 @@ class ReleaseRepository:
         # Not by the database: its order of "-", "_" and "." depends on its locale.
         return sorted((ReleasedFile(*row) for row in await self._session.execute(query)), key=lambda file: file.name)
 
-    async def contents(self, digests: Sequence[str]) -> dict[str, bytes]:
-        """Return the bytes of any organisation's files: the same digest is the same bytes."""
-        rows = await self._session.execute(
-            select(Artifact.sha256, Artifact.content).where(Artifact.sha256.in_(digests))
-        )
-        return dict(rows.all())
+    async def stored(self, digests: Sequence[str]) -> list[StoredFile]:
+        """Return any organisation's files: the same digest is the same bytes."""
+        rows = await self._session.execute(select(*_FILE).where(Artifact.sha256.in_(digests)))
+        return [StoredFile(*row) for row in rows]
 
     async def settled(self, age: timedelta) -> int:
         """Return the newest of the releases that are older than this; 0 where none is."""
@@ -230,8 +271,26 @@ class ReleaseRepository:
         is_released = exists().where(
             ReleaseArtifact.organization_id == Artifact.organization_id, ReleaseArtifact.sha256 == Artifact.sha256
         )
-        removed = await self._session.scalars(delete(Artifact).where(~is_released).returning(Artifact.sha256))
-        return len(removed.all())
+        unused = [StoredFile(*row) for row in await self._session.execute(select(*_FILE_OF_NONE).where(~is_released))]
+        removable = [file for file in unused if await self._remove_object(file)]
+        for start in range(0, len(removable), REMOVED_AT_ONCE):
+            keys = [(file.organization_id, file.sha256) for file in removable[start : start + REMOVED_AT_ONCE]]
+            await self._session.execute(
+                delete(Artifact).where(tuple_(Artifact.organization_id, Artifact.sha256).in_(keys))
+            )
+        return len(removable)
+
+    async def _remove_object(self, file: StoredFile) -> bool:
+        """Remove a file that is an object; False where that has to wait for the next time."""
+        if file.location is None:
+            return True
+        try:
+            await store_of(self._session).delete(file.organization_id, file.location)
+        except ObjectsAwayError:
+            return False
+        except ObjectLostError:
+            return True
+        return True
 
     async def collect_releases(self, settled: int) -> int:
         """Forget the releases before ``settled``; return how many."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,8 +12,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import not_found
+from api.releases.contents import ArtifactLostProblem, StoredFile
 from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.schemas import ReleaseEntry, ReleaseManifest
+
+log = logging.getLogger(__name__)
 
 _LARGEST_NUMBER = 2**63 - 1
 
@@ -62,16 +67,28 @@ class ReleaseService:
             raise not_found("release", number)
         return await self._manifest(known, since)
 
-    async def contents(self, digests: Sequence[str]) -> list[bytes]:
-        """Return the bytes of files, in the order of their digests.
+    async def contents(self, digests: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of files, in the order of their digests; None for one that the object store has lost.
 
-        :raises Problem: 404, where one is missing.
+        :raises Problem: 404, where one was never stored; 503, where the object store does not answer.
         """
-        found = await self._releases.contents(digests)
+        stored = await self._releases.stored(digests)
+        loaded = await asyncio.gather(*(self._load(file) for file in stored))
+        found: dict[str, bytes | None] = {}
+        for file, content in zip(stored, loaded, strict=True):
+            # Organisations may have the same file: one of them is enough.
+            found[file.sha256] = content if content is not None else found.get(file.sha256)
         for sha256 in digests:
             if sha256 not in found:
                 raise not_found("artifact", sha256)
         return [found[sha256] for sha256 in digests]
+
+    async def _load(self, file: StoredFile) -> bytes | None:
+        try:
+            return await file.load(self._session)
+        except ArtifactLostProblem:
+            log.error("file %s of organisation %s is lost in the object store", file.sha256, file.organization_id)
+            return None
 
     async def _manifest(self, number: int, since: str | None) -> ReleaseManifest:
         before = _number(since) if since else None

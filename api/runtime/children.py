@@ -89,6 +89,7 @@ def _state(row: WorkflowExecution) -> ChildState:
             "execution_id": str(row.id),
             "status": row.status,
             "output": row.output,
+            "output_ref": row.output_ref,
             "error": row.error,
             "accepted_at": row.accepted_at,
         }

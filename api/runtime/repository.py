@@ -51,6 +51,7 @@ _ACTIVE_UNITS = (
 _STEP_KEY = ["organization_id", "execution_id", "epoch", "step_id"]
 _STEP_VALUES = [
     "status", "output", "error", "attempts", "started_at", "ended_at", "duration_ms", "usage", "answer", "timing",
+    "output_ref",
 ]  # fmt: skip
 # When it was written, not when its transaction began: under the lock of the execution, in the order of the writes.
 _INSERT_STEP = insert(Base.metadata.tables["execution_steps"]).values(journaled_at=_now())
@@ -238,6 +239,7 @@ class JournalRepository:
             "usage": [call.model_dump() for call in record.usage],
             "answer": record.answer.model_dump() if record.answer else None,
             "timing": record.timing.model_dump() if record.timing else None,
+            "output_ref": record.output_ref.model_dump() if record.output_ref else None,
         }
 
 
@@ -256,5 +258,6 @@ def record_of(row: ExecutionStep) -> StepRecord:
             "usage": row.usage,
             "answer": row.answer,
             "timing": row.timing,
+            "output_ref": row.output_ref,
         }
     )

@@ -241,8 +241,7 @@ class RuntimeService:
             raise _stale(entry.unit)
         if self._row.status not in ENDED:
             await self._journal.write(self._row.epoch, entry.steps, replace=False)
-            error = entry.error.model_dump() if entry.error else None
-            await self._ending().end(self._row, entry.status, output=entry.output, error=error)
+            await self._ending().finish(self._row, entry)
         return await self._state(entry.unit)
 
     async def ask_approval(self, step_id: str, request: ApprovalRequest) -> ApprovalState:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Request, Response
 
 from api.auth import SettingsDep
-from api.database import DatabaseDep
+from api.database import Database, DatabaseDep
 from api.deliveries.callbacks import call_back, read_callback_url, require_callback_secret
 from api.executions.repository import Outcome
 from api.executions.schemas import ExecutionAccepted
@@ -16,13 +19,16 @@ from api.executions.waiting import wait_for
 from api.gateway.admission import address_of, count_request, count_webhook
 from api.idempotency.keys import IDEMPOTENCY_KEY, WEBHOOK_ID, RequestKey, read_key
 from api.notifications import ListenerDep
+from api.objects.service import download
 from api.problems import Problem
+from api.settings import Settings
 from api.webhooks.answers import accepted_answer, outcome_answer
 from api.webhooks.authentication import Credentials, authenticate_webhook, load_credentials
 from api.webhooks.payload import METHODS, describe_trigger, read_input, read_raw
 from api.webhooks.service import calls_back, find_route, signed_key, sync_seconds
 from api.webhooks.signatures import SignedMessage
 from api.workflows.plans import PlansDep
+from operators.execution.records import StoredOutput
 
 router = APIRouter(tags=["webhooks"])
 
@@ -81,7 +87,15 @@ async def call_webhook(
         seconds=min(seconds, settings.max_wait_seconds),
         enough=lambda outcome: outcome.ended or outcome.answer is not None,
     )
-    return outcome_answer(accepted, outcome)
+    return outcome_answer(accepted, await _with_output(database, organization_id, settings, outcome))
+
+
+async def _with_output(database: Database, organization_id: UUID, settings: Settings, outcome: Outcome) -> Outcome:
+    """Return an outcome with its output, also where that is an object."""
+    if outcome.output_ref is None or outcome.answer is not None:
+        return outcome
+    data = await download(database, settings, organization_id, StoredOutput.model_validate(outcome.output_ref))
+    return replace(outcome, output=orjson.Fragment(data))
 
 
 async def _let_in(

@@ -110,9 +110,19 @@ class WorkflowService:
         before = current.plan_digest if current else None
         note(resource=f"workflows/{plan.workflow_id}", before=before, after=compilation.digest)
         if current and await self._is_same(current, compilation):
-            release = str(await self._release_lock.latest())
+            release = await self._healed(compilation)
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
         return await self._publish(current, source, compilation, plan, restored_from)
+
+    async def _healed(self, compilation: Compilation) -> str:
+        """Write anew what the object store has lost of the current files; return the release that has them.
+
+        A new one, if there was something: who looked meanwhile has found it lost.
+        """
+        lost = [name for name, content in compilation.files.items() if await self._artifacts.heal(content)]
+        if lost:
+            return str(await self._releases.make(self._caller.organization_id, compilation.files))
+        return str(await self._release_lock.latest())
 
     async def reopen(self, newest: StoredVersion, source: bytes, compilation: Compilation, plan: Plan) -> Publication:
         """Put a workflow that was archived back: its newest version, or a new one where today's compiler makes

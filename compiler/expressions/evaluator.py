@@ -32,11 +32,14 @@ from compiler.expressions.values import (
 )
 
 
-def evaluate(template: Template, scope: Mapping[str, Json], budget: Budget | None = None) -> Json:
+def evaluate(
+    template: Template, scope: Mapping[str, Json], budget: Budget | None = None, *, measured: bool = True
+) -> Json:
     """Return the value of a template: with its type where it is one expression, else text.
 
     :param scope: The names that the template may read.
     :param budget: What it may spend; a fresh one where none is given.
+    :param measured: Whether the value of the whole counts as output; not where the caller bounds it.
     :raises EvaluationError: The values do not fit the expression, or the budget is used up.
     """
     budget = budget or Budget()
@@ -44,7 +47,8 @@ def evaluate(template: Template, scope: Mapping[str, Json], budget: Budget | Non
     output = template.body[0] if template.is_expression else None
     if isinstance(output, nodes.Output):
         value = evaluator.value(output.nodes[0])
-        measure(value, budget.write)
+        if measured:
+            measure(value, budget.write)
         return value
     evaluator.write_body(template.body)
     return "".join(evaluator.written)

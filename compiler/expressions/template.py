@@ -11,6 +11,7 @@ from compiler.expressions.checker import Checker
 from compiler.expressions.errors import ExpressionError
 from compiler.expressions.kinds import Kind, kind_of
 from compiler.expressions.source import read_source
+from compiler.expressions.tree import spine_of
 from compiler.expressions.uses import Reference, Use, references_of, uses_of
 
 _CACHED_TEXTS = 1_024
@@ -40,6 +41,15 @@ class Template:
     def condition_uses(self) -> tuple[Use, ...]:
         """The same where the value of the whole is asked for its truth, as in a condition's ``if``."""
         return uses_of(self.body, self.is_expression, is_condition=self.is_expression)
+
+    @cached_property
+    def is_reference(self) -> bool:
+        """Whether it is nothing but a name, or a path below one: what it gives is there already."""
+        (output,) = self.body if self.is_expression else (None,)
+        if not isinstance(output, nodes.Output):
+            return False
+        leaf, above = spine_of(output.nodes[0])
+        return isinstance(leaf, nodes.Name) and all(isinstance(each, nodes.Getattr | nodes.Getitem) for each in above)
 
     @cached_property
     def kind(self) -> Kind | None:

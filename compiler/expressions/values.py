@@ -190,3 +190,18 @@ def text_of(value: Json) -> str:
     :raises EvaluationError: The value is too large (1 MB), nested too deep (50) or not JSON.
     """
     return budgeted_text(value, Budget())
+
+
+def is_nested_deeper(value: Json, depth: int) -> bool:
+    """Tell whether lists and objects are nested deeper than this; a list of plain values has the depth 1."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [child for item in level for child in _containers(item)]
+        if not level:
+            return False
+    return True
+
+
+def _containers(value: Json) -> list[Json]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [child for child in inner if isinstance(child, dict | list)]

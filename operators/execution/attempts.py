@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from pydantic_core import to_json
 
 from compiler.expressions import EvaluationError
 from compiler.plan import Retry, Step
 from operators.execution.clock import Clock
-from operators.execution.records import StepError, StepRecord
+from operators.execution.outputs import Outputs
+from operators.execution.records import StepError, StepRecord, StoredOutput
 from operators.execution.store import StoreError
 from operators.execution.stubs import Stubs
 from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, Wait, after, earliest
@@ -29,8 +29,8 @@ from operators.steps.base import (
 )
 from operators.steps.registry import HANDLERS, IN_PODS
 
-MAX_OUTPUT_BYTES = 10_000_000
-"""The runtime API takes three times as much in one call."""
+MAX_ANSWER_BYTES = 10_000_000
+"""Of a webhook's answer, which is in the journal itself."""
 
 
 def backoff(retry: Retry, failed_attempts: int) -> float:
@@ -44,6 +44,7 @@ class StepRun:
     """Runs one step.
 
     :param wait: Lets it wait.
+    :param outputs: Keeps what is too large for the journal.
     :param life: How often the execution was reopened.
     :param begun: The journal's record of a step that waited when it was last seen.
     """
@@ -57,6 +58,7 @@ class StepRun:
         stubs: Stubs,
         *,
         wait: Wait,
+        outputs: Outputs,
         life: int = 0,
         begun: StepRecord | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class StepRun:
         self._clock = clock
         self._stubs = stubs
         self.wait = wait
+        self._outputs = outputs
         self._life = life
         self._began = 0.0
 
@@ -83,12 +86,12 @@ class StepRun:
         # Never less than nothing: the clock by which it began may have been set back since.
         self._began = self._clock.monotonic() - max(0.0, (now - self.record.started_at).total_seconds())
         try:
-            result = await self._attempts(scope)
+            result, stored = await self._attempts(scope)
         except StepFailedError as error:
             self.record.error = StepError(code=error.code, message=_utf8(error.message))
             self.close("failed")
         else:
-            self.record.output = result.output
+            self.record.output, self.record.output_ref = result.output, stored
             self.record.answer = result.answer
             self.record.timing = result.timing
             self.close("success")
@@ -99,8 +102,9 @@ class StepRun:
         self.record.ended_at = self._clock.now()
         self.record.duration_ms = round((self._clock.monotonic() - self._began) * 1000, 3)
 
-    async def _attempts(self, scope: Scope) -> StepResult:
+    async def _attempts(self, scope: Scope) -> tuple[StepResult, StoredOutput | None]:
         self.record.attempts = max(1, self.record.attempts)
+        self._outputs.check(self.step)
         handler = _handler(self.step)
         request = _rendered(handler, self.step, scope)
         while True:
@@ -112,8 +116,9 @@ class StepRun:
                     raise
             else:
                 self.record.usage.extend(result.usage)
-                _check_storable(result)
-                return result
+                stored = await self._outputs.keep(result.output)
+                _check_answer(result)
+                return result, stored
             if self.record.id not in self._stubs:
                 await self._clock.sleep(backoff(self.step.retry, self.record.attempts))
             self.record.attempts += 1
@@ -166,26 +171,16 @@ class StepRun:
             raise
 
 
-def _check_storable(result: StepResult) -> None:
-    """Refuse an output that no journal can keep: halves of surrogate pairs, infinity, more bytes than it takes.
+def _check_answer(result: StepResult) -> None:
+    """Refuse an answer that no journal can keep.
 
-    :raises StepFailedError: It is such an output.
+    :raises StepFailedError: ``output_too_large``.
     """
-    try:
-        data = to_json(result.output, inf_nan_mode="constants")
-        orjson.loads(data)
-    except ValueError:
-        raise StepFailedError(
-            "invalid_output",
-            "an output must be JSON in UTF-8; got text or a number that is none",
-            retryable=False,
-        ) from None
-    if len(data) > MAX_OUTPUT_BYTES:
-        raise StepFailedError(
-            "output_too_large",
-            f"an output must have at most {MAX_OUTPUT_BYTES:,} bytes of JSON; got {len(data):,}. Pass on less",
-            retryable=False,
-        )
+    if result.answer is not None:
+        size = len(to_json(result.answer.body, inf_nan_mode="constants"))
+        if size > MAX_ANSWER_BYTES:
+            message = f"an answer must have at most {MAX_ANSWER_BYTES:,} bytes of JSON; got {size:,}. Answer with less"
+            raise StepFailedError("output_too_large", message, retryable=False)
 
 
 def _utf8(text: str) -> str:

@@ -68,6 +68,6 @@ def _output(flow: Flow, journal: Journal, scope: dict[str, Any]) -> tuple[FinalS
     for record in journal.values():
         enter(scope, record)
     try:
-        return "success", render(flow.plan.output, scope), None
+        return "success", render(flow.plan.output, scope, hands_on=True), None
     except EvaluationError as error:
         return "failed", None, StepError(code=error.code, message=f"`output`: {error.message}")

@@ -30,11 +30,13 @@ from operators.execution.records import (
     PodSettings,
     Record,
     Settling,
+    StoredOutput,
 )
 from operators.execution.store import (
     DepthExceededError,
     ExecutionEndedError,
     LeaseHeldError,
+    OutputRefusedError,
     RejectedError,
     StaleLeaseError,
     StoreError,
@@ -50,6 +52,16 @@ WATCH_SECONDS = 20.0
 QUICK_RETRIES = (0.05, 0.2)
 """Waits before the second and third try, in seconds. They bridge a dropped connection; a control plane that is away
 for longer is the runner's to wait for."""
+WITHOUT_STORE_BYTES = 10_000_000
+"""An output of this size goes into the journal where there is no object store."""
+REFUSALS = {
+    "no_object_store": f"an output must have at most {WITHOUT_STORE_BYTES:,} bytes of JSON where the platform has no "
+    "object store; got {size:,}. Pass on less, or have AGENT_FACTORY_OBJECT_BUCKET or AGENT_FACTORY_OBJECT_FOLDER set",
+    "too_large": "an output must be one that the platform takes, see AGENT_FACTORY_RESULT_MAX_BYTES; got {size:,} "
+    "bytes of JSON. Pass on less",
+    "outputs_quota": "the large outputs of an execution must fit into what the platform keeps of one, see "
+    "AGENT_FACTORY_EXECUTION_OUTPUTS_MAX_BYTES; this one of {size:,} bytes does not. Pass on less",
+}
 AWAY = frozenset({502, 503, 504})
 
 
@@ -116,6 +128,26 @@ class HttpStore:
         """End an execution; see ``ExecutionStore``."""
         return await self._post(execution_id, "finish", entry, ExecutionState, unit=entry.unit)
 
+    async def keep_output(self, execution_id: str, stored: StoredOutput, data: bytes) -> bool:
+        """Keep an output outside of the journal; see ``ExecutionStore``."""
+        path = f"{self._path(execution_id)}/outputs/{stored.sha256}"
+        response = await self._request("PUT", path, content=data, media_type="application/octet-stream")
+        if response.is_success:
+            return True
+        code = _problem(response).get("code")
+        if code == "no_object_store" and stored.size <= WITHOUT_STORE_BYTES:
+            return False
+        if code in REFUSALS:
+            raise OutputRefusedError(REFUSALS[code].format(size=stored.size))
+        raise _error(response, execution_id=execution_id, unit="")
+
+    async def load_output(self, execution_id: str, stored: StoredOutput) -> bytes:
+        """Return an output that was kept; see ``ExecutionStore``."""
+        response = await self._request("GET", f"{self._path(execution_id)}/outputs/{stored.sha256}")
+        if response.is_success:
+            return response.content
+        raise _error(response, execution_id=execution_id, unit="")
+
     async def watch(self, execution_id: str, awaited: Sequence[str], seconds: float = WATCH_SECONDS) -> News:
         """Wait for news; see ``ExecutionStore``. The control plane answers after at most ``seconds``."""
         path = f"{self._path(execution_id)}/watch?wait={seconds:.3f}s"
@@ -169,8 +201,10 @@ class HttpStore:
         known = self.execution_id(execution_id) if leased else execution_id
         return f"/executions/{_segment(known)}"
 
-    async def _request(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
-        headers = {} if content is None else {"Content-Type": "application/json"}
+    async def _request(
+        self, method: str, path: str, content: bytes | None = None, media_type: str = "application/json"
+    ) -> httpx.Response:
+        headers = {} if content is None else {"Content-Type": media_type}
         problem = "no answer"
         for wait in (*QUICK_RETRIES, None):
             try:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 from operators.execution.clock import Clock
+from operators.execution.outputs import lean
 from operators.execution.patience import patiently
 from operators.execution.records import ExecutionState, Journaling, StepRecord
 from operators.execution.store import ExecutionStore
 
 MAX_CALL_BYTES = 20_000_000
-"""Of records in one call; one alone has at most an output of 10 MB, twice where it is also an answer."""
+"""Of records in one call; one alone has at most an output and an answer of 10 MB each."""
 
 
 class JournalWriter:
@@ -46,7 +47,7 @@ class JournalWriter:
         :raises StaleLeaseError: Another runner took over; nothing was stored.
         :raises StoreError: The store stayed away.
         """
-        self._pending.extend(records)
+        self._pending.extend(map(lean, records))
         self._halt = self._halt or halt
         async with self._lock:
             # Empty where a writer before this one took the records along; not yet where they are large.

@@ -41,6 +41,7 @@ from operators.execution.records import (
     Settling,
     StepError,
     StepRecord,
+    StoredOutput,
 )
 from operators.execution.store import ExecutionEndedError, LeaseHeldError, RejectedError, StaleLeaseError
 from operators.steps.base import Credentials
@@ -268,6 +269,14 @@ class InMemoryStore:
             execution.status, execution.output, execution.error = entry.status, entry.output, entry.error
             self._tell()
         return self._state(execution, entry.unit)
+
+    async def keep_output(self, execution_id: str, stored: StoredOutput, data: bytes) -> bool:
+        """Tell that every output belongs into this journal: it is in memory."""
+        return False
+
+    async def load_output(self, execution_id: str, stored: StoredOutput) -> bytes:
+        """Refuse: nothing is kept elsewhere."""
+        raise RejectedError(f"no output {stored.sha256} is kept here")
 
     async def watch(self, execution_id: str, awaited: Sequence[str]) -> News:
         """Return when there is news; see ``ExecutionStore``."""

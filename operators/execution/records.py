@@ -70,9 +70,17 @@ class PodTiming(Record):
     result: float = 0.0
 
 
+class StoredOutput(Record):
+    """An output that is too large for the journal: what it is, by the sha256 and size of its JSON in bytes."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+
+
 class StepRecord(Record):
     """The journal's entry of one step. Key: execution, epoch, step.
 
+    Where there is an ``output_ref`` the output is kept elsewhere: in the journal ``output`` is null then.
     Times are UTC. ``attempts`` counts the first try and is 0 for a step that never started. ``usage`` has one entry
     per model call, failed attempts included.
     """
@@ -88,6 +96,7 @@ class StepRecord(Record):
     usage: list[Usage] = Field(default_factory=list)
     answer: WebhookAnswer | None = None
     timing: PodTiming | None = None
+    output_ref: StoredOutput | None = None
 
 
 class ExecutionInfo(Record):
@@ -212,6 +221,7 @@ class Finish(Record):
     token: int
     status: FinalStatus
     output: JsonValue = None
+    output_ref: StoredOutput | None = None
     error: StepError | None = None
     steps: list[StepRecord] = Field(default_factory=list)
 
@@ -281,6 +291,7 @@ class ChildState(Record):
     error: StepError | None = None
     accepted_at: datetime | None = None
     refused: StepError | None = None
+    output_ref: StoredOutput | None = None
 
 
 class Emission(Record):

@@ -19,18 +19,18 @@ from pydantic import JsonValue
 
 from compiler.plan import Plan, Step, Unit
 from operators.execution.attempts import StepRun
+from operators.execution.children import Children
 from operators.execution.clock import Clock, SetClock
 from operators.execution.ending import ending
 from operators.execution.flow import Flow, Progress, is_decided, is_waiting
 from operators.execution.groups import root_cause
 from operators.execution.journaling import JournalWriter
 from operators.execution.mapping import Host, MapRun
+from operators.execution.outputs import Outputs
 from operators.execution.patience import is_transient, patiently
 from operators.execution.records import (
     ApprovalRequest,
     ApprovalState,
-    ChildRequest,
-    ChildState,
     Emission,
     ExecutionState,
     ExecutionStatus,
@@ -101,11 +101,7 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
     async def approval(key: StepKey, request: ApprovalRequest) -> ApprovalState:
         return await patiently(lambda: store.ask_approval(key.execution_id, key.step_id, request), clock or Clock())
 
-    async def start_child(request: ChildRequest) -> ChildState:
-        return await patiently(partial(store.start_child, execution_id, request), clock or Clock())
-
-    async def cancel_child(child_id: str) -> None:
-        await patiently(partial(store.cancel_child, execution_id, child_id), clock or Clock())
+    children = Children(store, execution_id, clock or Clock())
 
     async def emit(key: StepKey, event_type: str, data: JsonValue) -> str:
         emission = Emission(epoch=key.epoch, step_id=key.step_id, type=event_type, data=data)
@@ -118,7 +114,7 @@ def store_services(store: ExecutionStore, execution_id: str, clock: Clock | None
             raise StepFailedError("event_refused", "the control plane refused the event", retryable=False) from None
 
     return StepServices(
-        credentials=credential, approvals=approval, start_child=start_child, cancel_child=cancel_child, emit=emit
+        credentials=credential, approvals=approval, start_child=children.start, cancel_child=children.cancel, emit=emit
     )
 
 
@@ -170,7 +166,10 @@ async def run_unit(
         return UnitOutcome("ended", ended.status)
     if grant.now is not None:
         clock = SetClock(clock, grant.now)
-    run = _UnitRun(flow or Flow(plan), unit, store, services, grant, clock, stubs or Stubs(), observer, parks=parks)
+    flow = flow or Flow(plan)
+    outputs = Outputs(store, grant.execution.id, clock)
+    await outputs.fill_for_unit(grant.steps, (flow.steps[step_id] for step_id in unit.steps))
+    run = _UnitRun(flow, unit, store, services, grant, clock, stubs or Stubs(), observer, outputs, parks=parks)
     try:
         await run.execute()
     except asyncio.CancelledError:
@@ -200,9 +199,11 @@ class _UnitRun:
         clock: Clock,
         stubs: Stubs,
         observer: Observer | None,
+        outputs: Outputs,
         *,
         parks: bool,
     ) -> None:
+        self._outputs = outputs
         self._flow = flow
         self._unit = unit
         self._store = store
@@ -317,6 +318,7 @@ class _UnitRun:
             self._clock,
             self._stubs,
             wait=self._wait,
+            outputs=self._outputs,
             life=self._grant.life,
             begun=begun,
         )
@@ -403,6 +405,8 @@ class _UnitRun:
         return replace(self._wake, until=earliest(self._wake.until, after(self._clock.now(), left)))
 
     async def _finish(self, settled: ExecutionState) -> ExecutionState:
+        if not self._flow.undecided(settled.steps) and not self._flow.unhandled(settled.steps):
+            await self._outputs.fill_for_end(settled.steps, self._flow.plan)
         finish = ending(
             self._flow,
             settled.steps,
@@ -411,6 +415,7 @@ class _UnitRun:
             token=self._grant.token,
             timed_out=not self._cancelled and (self._timed_out or _passed(self._seconds_left())),
         )
+        finish = await self._outputs.keep_of_end(finish, self._flow.plan)
         return await patiently(lambda: self._store.finish(self._execution_id, finish), self._clock)
 
     def _kind(self, failed: bool) -> OutcomeKind:

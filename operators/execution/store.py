@@ -24,6 +24,7 @@ from operators.execution.records import (
     News,
     PodSettings,
     Settling,
+    StoredOutput,
 )
 
 MOST_AWAITED = 100
@@ -64,6 +65,10 @@ class DepthExceededError(RejectedError):
     """Too many executions in a row were started by one another: this one may start no more."""
 
 
+class OutputRefusedError(RejectedError):
+    """An output is too large, or the execution has kept too many; the message is a sentence for its author."""
+
+
 class ExecutionStore(Protocol):
     """Lease, journal and end of executions. Every write is fenced by the lease's token."""
 
@@ -99,6 +104,20 @@ class ExecutionStore(Protocol):
         """End the execution. The first end stands.
 
         :raises StaleLeaseError: The lease was taken over.
+        """
+        ...
+
+    async def keep_output(self, execution_id: str, stored: StoredOutput, data: bytes) -> bool:
+        """Keep an output outside of the journal; False where it belongs into the journal all the same.
+
+        :raises OutputRefusedError: It is too much.
+        """
+        ...
+
+    async def load_output(self, execution_id: str, stored: StoredOutput) -> bytes:
+        """Return an output that was kept, of this execution or of a child.
+
+        :raises RejectedError: It is gone.
         """
         ...
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from operators.pods.failures import PodFailedError
+from operators.settings import MOST_RESULT_BYTES
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, V1Pod
@@ -17,8 +18,10 @@ TIMEOUT = (5, 30)
 """Seconds to connect, and between two bytes of an answer."""
 LISTED = 200
 CHUNK = 32_768
+BYTES_A_SECOND = 1_000_000
+"""How slow the API server may hand a result on."""
 STDIN, STDOUT, ERROR = 0, 1, 3
-ANSWER_LIMIT = 2_000_000
+ANSWER_LIMIT = MOST_RESULT_BYTES + 2_000_000
 RETRIES = (0.2, 0.5, 1.0)
 
 
@@ -243,7 +246,8 @@ class Stream:
         """
         try:
             answer: dict[str, Any] = json.loads(self.read_line(seconds))
-            return answer, self.read(int(answer["size"]), 30.0)
+            size = int(answer["size"])
+            return answer, self.read(size, 30.0 + size / BYTES_A_SECOND)
         except (ValueError, KeyError, TypeError):
             raise StreamClosedError("the steward answered nonsense") from None
 

@@ -15,12 +15,11 @@ from operators.execution.records import PodTiming
 from operators.pods.failures import PodFailedError
 from operators.pods.spec import GIVEN, INPUT_FILE, OUTPUT_FILE, RESULTS, Program
 from operators.sandbox.sandbox import Job, JobFailedError, outcome, payload_of, request_of
+from operators.settings import result_max_bytes
 from operators.steps.base import StepResult, Waiting
 
 MAP_PODS = 4
 """How many pods the items of a map share at most."""
-RESULT_LIMIT = 1_000_000
-"""Bytes of JSON. Larger results are to go through object storage, which is not there yet."""
 _INSIDE = Path(__file__).parent / "inside"
 _SANDBOX = Path(__file__).parents[1] / "sandbox"
 _KEEPER = Program(command=("python3", "-I", "-B", "-X", "utf8", f"{GIVEN}/serve.py"))
@@ -137,8 +136,8 @@ def result_of_file(job: PodJob, answer: dict[str, Any], data: bytes, tail: str, 
     :raises PodFailedError: There is no such file, or it holds no JSON.
     :raises JobFailedError: The code in it gave no result.
     """
-    if answer["state"] == "too_large" or len(data) > RESULT_LIMIT + 1:
-        rule = "the output must have at most 1 MB of JSON; it has more. Put more into a store of your own"
+    if answer["state"] == "too_large" or len(data) > result_max_bytes() + 1:
+        rule = f"the output must have at most {result_max_bytes():,} bytes of JSON; it has more. Give less"
         raise PodFailedError("output_too_large", rule, retryable=False)
     if answer["state"] == "refused":
         rule = f"the output must be a regular file of its own, readable to its group; {answer['reason']}"

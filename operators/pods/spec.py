@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.plan import Limits, Network, Pod
 from operators.execution.records import PodSettings
 from operators.pods.inside import receive
+from operators.settings import result_max_bytes
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Container, V1Pod, V1ResourceRequirements, V1SecurityContext, V1Volume
@@ -23,8 +24,7 @@ INPUT_FILE, OUTPUT_FILE = "input.json", "output.json"
 PYTHON = ["python3", "-I", "-S", "-B"]
 MIB = 1_048_576
 KEEPER_MEMORY = 64 * MIB
-"""What the keeper has beside the memory of the step."""
-MAXIMUM_RESULT_FILE = 2 * MIB
+"""What the keeper has beside the memory of the step, and a result on its way, which may be as large as a result may."""
 LABEL = "agent-factory/"
 MANAGER = {"app.kubernetes.io/managed-by": "agent-factory"}
 GRACE_SECONDS = 1
@@ -191,19 +191,30 @@ def _tenant_resources(limits: Limits, extra_memory: int) -> V1ResourceRequiremen
     """Memory and storage are asked for in whole, so that the node has them; of processor time a tenth, at least 10m."""
     from kubernetes import client as k8s
 
-    memory = str(limits.memory_bytes + extra_memory)
+    memory = limits.memory_bytes + extra_memory
+    # A large result passes through the keeper, in which most steps leave little: it is a limit and not asked for.
+    most = memory + (2 * result_max_bytes() if extra_memory else 0)
     # What a step has to itself, and its log, which counts too.
     storage = str(limits.ephemeral_storage_bytes + 16 * MIB)
     return k8s.V1ResourceRequirements(
-        requests={"cpu": f"{max(10, limits.cpu_millicores // 10)}m", "memory": memory, "ephemeral-storage": storage},
-        limits={"cpu": f"{limits.cpu_millicores}m", "memory": memory, "ephemeral-storage": storage},
+        requests={
+            "cpu": f"{max(10, limits.cpu_millicores // 10)}m",
+            "memory": str(memory),
+            "ephemeral-storage": storage,
+        },
+        limits={"cpu": f"{limits.cpu_millicores}m", "memory": str(most), "ephemeral-storage": storage},
     )
 
 
 def _volumes(limits: Limits) -> list[V1Volume]:
     from kubernetes import client as k8s
 
-    sizes = {"given": 64 * MIB, "state": 256 * MIB, "results": 16 * MIB, "tmp": limits.ephemeral_storage_bytes}
+    sizes = {
+        "given": 64 * MIB,
+        "state": 256 * MIB,
+        "results": 16 * MIB + result_max_bytes(),
+        "tmp": limits.ephemeral_storage_bytes,
+    }
     return [
         k8s.V1Volume(name=name, empty_dir=k8s.V1EmptyDirVolumeSource(size_limit=str(size)))
         for name, size in sizes.items()

@@ -32,6 +32,7 @@ from operators.pods.spec import (
     selector,
 )
 from operators.sandbox.sandbox import JobFailedError
+from operators.settings import result_max_bytes
 from operators.steps.base import PodWatch, StepResult, Waiting
 
 if TYPE_CHECKING:
@@ -303,7 +304,7 @@ class Visit:
                 self._cluster.open, attached.name, STEWARD, [*PYTHON, f"{GIVEN}/steward.py", "talk"]
             )
             try:
-                question = {"op": "take", "name": OUTPUT_FILE}
+                question = {"op": "take", "name": OUTPUT_FILE, "limit": result_max_bytes() + 1}
                 answer, data = await asyncio.to_thread(lambda: stream.ask(question, seconds=SLACK_SECONDS))
             finally:
                 stream.close()

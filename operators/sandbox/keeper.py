@@ -123,11 +123,13 @@ class Keeper:
             answer, result = self._run(request, payload)
             self._send(answer, result)
 
-    def _send(self, answer: dict[str, Any], result: bytes) -> None:
-        self._output.write(json.dumps({**answer, "size": len(result)}).encode() + b"\n" + result)
+    def _send(self, answer: dict[str, Any], result: bytes | bytearray) -> None:
+        self._output.write(json.dumps({**answer, "size": len(result)}).encode() + b"\n")
+        # Of its own: a result may be most of the memory that we have.
+        self._output.write(result)
         self._output.flush()
 
-    def _run(self, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+    def _run(self, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytearray]:
         """Run one step to its end; leave no process and no file of it."""
         self._ends.clear()
         results, result = os.pipe()
@@ -145,7 +147,7 @@ class Keeper:
             finally:
                 self.end_steps()
             watch.drain()
-            return watch.answer(reason, *self._ends.pop(pid, NO_END)), bytes(watch.result)
+            return watch.answer(reason, *self._ends.pop(pid, NO_END)), watch.result
         finally:
             os.close(results)
             os.close(prints)

@@ -18,6 +18,7 @@ import orjson
 from pydantic import JsonValue
 
 from compiler.plan import Limits, Network
+from operators.settings import result_max_bytes
 
 _ROOT = str(Path(__file__).parents[2])
 _START = (
@@ -212,6 +213,7 @@ def request_of(job: Job, node: str | None, grace: float) -> dict[str, Any]:
         "cpu_seconds": math.ceil(job.timeout_seconds * cores) + 1,
         "memory": job.limits.memory_bytes,
         "storage": job.limits.ephemeral_storage_bytes,
+        "result_limit": result_max_bytes(),
     }
 
 
@@ -249,7 +251,16 @@ def _limit_passed(answer: dict[str, Any], job: Job) -> Failure | None:
         "timeout": ("timeout", f"an attempt took longer than {job.timeout_seconds:g} s", True),
         "too_many_processes": ("too_many_processes", "the code must start fewer processes; it started too many", False),
         "out_of_memory": ("out_of_memory", f"the code must do with {memory} of memory; it took more", False),
-        "result_too_large": ("output_too_large", "the result must have at most 1 MB of JSON; it has more", False),
+        "result_too_large": (
+            "output_too_large",
+            f"the result must have at most {result_max_bytes():,} bytes of JSON; it has more",
+            False,
+        ),
+        "results_too_large": (
+            "output_too_large",
+            "the results of steps that share a pod must fit into 240 MB; they do not",
+            False,
+        ),
         "printed_too_much": ("output_too_large", "the code must print at most 10 MB; it printed more", False),
         "storage_full": ("storage_full", f"the code must do with {storage} of files; it wrote more", False),
     }

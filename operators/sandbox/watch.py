@@ -12,8 +12,6 @@ from typing import Any
 
 from operators.sandbox.confinement import MAXIMUM_PROCESSES
 
-RESULT_LIMIT = 1_000_000
-"""Bytes of JSON that ``main`` may return."""
 PRINT_LIMIT = 10_000_000
 """Bytes that a step may print; only the end is kept."""
 TAIL = 8_000
@@ -52,6 +50,8 @@ class Watch:
         self.result = bytearray()
         self._tail = b""
         self._printed = 0
+        # One byte tells what kind of result it is.
+        self._limit: int = request["result_limit"] + 1
 
     def until_end(self) -> str:
         """Return when the step's process has ended or must; say why.
@@ -79,7 +79,7 @@ class Watch:
     def _excess(self) -> str | None:
         """Say which limit is passed."""
         now = time.monotonic()
-        if len(self.result) > RESULT_LIMIT + 1:
+        if len(self.result) > self._limit:
             return "result_too_large"
         if self._printed > PRINT_LIMIT:
             return "printed_too_much"
@@ -103,7 +103,7 @@ class Watch:
         data = os.read(descriptor, 65_536)
         if descriptor == self._results:
             # One more than the limit tells that it is passed; the rest would only take our memory.
-            self.result += data[: RESULT_LIMIT + 2 - len(self.result)]
+            self.result += data[: self._limit + 1 - len(self.result)]
         else:
             self._printed += len(data)
             self._tail = (self._tail + data)[-TAIL:]
@@ -120,7 +120,7 @@ class Watch:
 
         :param peak_memory: The most that the step's process had at once, in bytes.
         """
-        if reason == "ended" and len(self.result) > RESULT_LIMIT + 1:
+        if reason == "ended" and len(self.result) > self._limit:
             reason = "result_too_large"
         code = os.waitstatus_to_exitcode(status)
         tail = self._tail.decode("utf-8", "replace")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
 
 from compiler.expressions import render
 from compiler.plan import Step
@@ -10,6 +13,21 @@ from operators.steps.base import Scope, StepFailedError, StepKey, StepResult, St
 
 if TYPE_CHECKING:
     from operators.sandbox.sandbox import Job
+
+INPUT_LIMIT = 16_000_000
+"""Bytes of JSON: what a pod can take by ``exec``, and so for code anywhere."""
+
+
+def code_input(value: Any, scope: Scope) -> JsonValue:
+    """Evaluate an ``input``.
+
+    :raises StepFailedError: ``invalid_config``: it is too large.
+    """
+    rendered: JsonValue = render(value, scope, hands_on=True)
+    size = len(json.dumps(rendered))
+    if size > INPUT_LIMIT:
+        raise config_error(f"`input` must have at most {INPUT_LIMIT:,} bytes of JSON; got {size:,}. Pass on less")
+    return rendered
 
 
 class Code:
@@ -32,7 +50,7 @@ class Code:
         return Job(
             language=config["language"],
             code=step.code,
-            input=render(config.get("input", {}), scope),
+            input=code_input(config.get("input", {}), scope),
             network=config.get("network", "none"),
             limits=step.limits,
             timeout_seconds=step.timeout_seconds,

@@ -31,7 +31,7 @@ class Map:
 
         :raises StepFailedError: It gives no list, or more than 1,000 items (``limit_exceeded``).
         """
-        value = render(step.config["over"], scope)
+        value = render(step.config["over"], scope, hands_on=True)
         if not isinstance(value, list):
             raise config_error(f"`over` must be a list; got {text_of(value)[:100]}")
         if len(value) > MAX_ITEMS:
@@ -52,4 +52,4 @@ def item_result(config: Mapping[str, Any], default: JsonValue, scope: Scope) -> 
 
     :raises EvaluationError: ``result`` cannot be evaluated.
     """
-    return default if config.get("result") is None else render(config["result"], scope)
+    return default if config.get("result") is None else render(config["result"], scope, hands_on=True)

@@ -6,14 +6,12 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from compiler.expressions import render
 from compiler.plan import Step
 from operators.steps.base import Scope, StepFailedError, StepResult, StepServices, Waiting, Wake, config_error
+from operators.steps.code import code_input
 
 if TYPE_CHECKING:
     from operators.pods.jobs import PodJob
-
-INPUT_LIMIT = 16_000_000
 
 
 class _InPod:
@@ -60,7 +58,7 @@ class PodCode(_InPod):
         job = Job(
             language=config["language"],
             code=step.code,
-            input=render(config.get("input", {}), scope),
+            input=code_input(config.get("input", {}), scope),
             network=config.get("network", "none"),
             limits=step.limits,
             timeout_seconds=step.timeout_seconds,
@@ -77,9 +75,7 @@ class PodContainer(_InPod):
         from operators.pods.spec import Program
 
         config: dict[str, Any] = step.config
-        text = json.dumps(render(config.get("input", {}), scope))
-        if len(text) > INPUT_LIMIT:
-            raise config_error(f"`input` must have at most {INPUT_LIMIT:,} bytes of JSON; got {len(text):,}")
+        text = json.dumps(code_input(config.get("input", {}), scope))
         program = Program(
             command=tuple(config.get("command", ())),
             args=tuple(config.get("args", ())),

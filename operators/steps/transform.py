@@ -38,8 +38,8 @@ class Transform:
         """Evaluate ``set``, or ``from`` and ``jsonpath``."""
         config: dict[str, Any] = step.config
         if config.get("set") is not None:
-            return Assignment(render(config["set"], scope))
-        return Query(source=render(config["from"], scope), path=config["jsonpath"])
+            return Assignment(render(config["set"], scope, hands_on=True))
+        return Query(source=render(config["from"], scope, hands_on=True), path=config["jsonpath"])
 
     async def call(self, request: Query | Assignment, services: StepServices, key: StepKey) -> StepResult:
         """Return the object or run the query.

@@ -33,7 +33,12 @@ class WorkflowStep:
     def render(self, step: Step, scope: Scope) -> Call:
         """Evaluate the input."""
         config: dict[str, Any] = step.config
-        return Call(config["workflow"], config.get("version"), render(config["input"], scope), config.get("wait", True))
+        return Call(
+            config["workflow"],
+            config.get("version"),
+            render(config["input"], scope, hands_on=True),
+            config.get("wait", True),
+        )
 
     async def poll(self, request: Call, services: StepServices, waiting: Waiting, now: datetime) -> StepResult | Wake:
         """Start the child if need be, and look how it stands.

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ with DAG(dag_id="agent_factory__release", schedule=None, catchup=False, tags=["a
     pass
 '''
 SENTINEL_DIGEST = hashlib.sha256(SENTINEL_DAG).hexdigest()
+
+LOST_DAG = b'''"""Stands for a DAG file that is lost. What airflow shows of it is this dag's import error."""
+raise RuntimeError(
+    "The published files of this workflow must be in the control plane's object store; one is gone or was changed. "
+    "Publish the workflow again."
+)
+'''
+LOST_DIGEST = hashlib.sha256(LOST_DAG).hexdigest()
 
 PATIENCE_SECONDS = 20.0
 """For how long a task that starts waits for a control plane that is away."""
@@ -124,14 +132,18 @@ class AgentFactoryBundle(BaseDagBundle):
         base = self._storage.newest(up_to=number)
         if base and not self._storage.use(base):
             base = None
+        known = self._storage.files_of(base) if base else {}
+        if LOST_DIGEST in known.values():
+            # What was lost may be back: asked for in whole.
+            base, known = None, {}
         with ControlPlane(patience_seconds) as control_plane:
             release = control_plane.release(number, base)
             if self._storage.has(release.number):
                 return release.number
-            files = release.applied_to(self._storage.files_of(base) if base else {})
+            files = release.applied_to(known)
             files[SENTINEL_NAME] = SENTINEL_DIGEST
             while not self._build(release.number, files):
-                self._download(control_plane, files)
+                files = without_lost(files, self._download(control_plane, files))
         return release.number
 
     def _build(self, number: str, files: Mapping[str, str]) -> bool:
@@ -144,11 +156,21 @@ class AgentFactoryBundle(BaseDagBundle):
         log.info("bundle %s: release %s has %d files", self.name, number, len(files))
         return True
 
-    def _download(self, control_plane: ControlPlane, files: Mapping[str, str]) -> None:
-        """Store the files that are missing; without the lock, for it may take minutes."""
+    def _download(self, control_plane: ControlPlane, files: Mapping[str, str]) -> set[str]:
+        """Store the files that are missing; without the lock, for it may take minutes.
+
+        :return: The digests of the lost ones.
+        """
         self._storage.keep(SENTINEL_DIGEST, SENTINEL_DAG)
+        self._storage.keep(LOST_DIGEST, LOST_DAG)
+        lost = set()
         for digest, content in control_plane.files(self._storage.missing(files.values())):
-            self._storage.keep(digest, content)
+            if content is None:
+                log.error("bundle %s: the control plane has lost file %s", self.name, digest)
+                lost.add(digest)
+            else:
+                self._storage.keep(digest, content)
+        return lost
 
     def _switch(self, newest: str) -> bool:
         """Let the DAG processor see a release; False where it must come back for that.
@@ -219,6 +241,13 @@ class AgentFactoryBundle(BaseDagBundle):
                     self._storage.remove(number, unused_seconds)
                     tracking.unlink(missing_ok=True)
             self._storage.sweep(unused_seconds)
+
+
+def without_lost(files: Mapping[str, str], lost: Collection[str]) -> dict[str, str]:
+    """Return a release's files with an error in the place of each DAG of which one file is lost."""
+    dags = {name.partition(".")[0] for name, digest in files.items() if digest in lost}
+    kept = {name: digest for name, digest in files.items() if name.partition(".")[0] not in dags}
+    return kept | {f"{dag}.py": LOST_DIGEST for dag in dags}
 
 
 def _import_what_parsing_needs() -> None:

@@ -19,6 +19,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.5
 FILES_A_CALL = 200
+LOST = b"\xff\xff\xff\xff"
 
 
 class ControlPlane:
@@ -60,8 +61,8 @@ class ControlPlane:
         except orjson.JSONDecodeError as error:
             raise BundleError(f"{path} must answer JSON; got something else") from error
 
-    def files(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """Give the bytes of files by their digests, checked.
+    def files(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Give the bytes of files by their digests, checked; None for one that the control plane has lost.
 
         :raises BundleError: The control plane is away, lacks one, or gives other bytes.
         """
@@ -89,10 +90,14 @@ class ControlPlane:
             pause = min(2 * pause, 5.0)
 
 
-def _frames(body: bytes, digests: Sequence[str]) -> Iterator[bytes]:
-    """Split an answer into its files: each has its length before it, as 4 bytes."""
+def _frames(body: bytes, digests: Sequence[str]) -> Iterator[bytes | None]:
+    """Split an answer into its files: each has its length before it, as 4 bytes; of a lost one they say so."""
     at = 0
     for digest in digests:
+        if body[at : at + 4] == LOST:
+            at += 4
+            yield None
+            continue
         size = int.from_bytes(body[at : at + 4], "big")
         content = body[at + 4 : at + 4 + size]
         at += 4 + size

@@ -14,6 +14,8 @@ from api.events.repository import EventRepository, SubscriptionRepository
 from api.executions.repository import ExecutionRepository
 from api.idempotency.keys import RequestKey
 from api.idempotency.repository import IdempotencyRepository
+from api.objects.repository import OutputRepository
+from api.objects.store import Kept
 from api.organizations.repository import OrganizationRepository
 from api.pins.repository import PinRepository
 from api.releases.repository import ArtifactRepository
@@ -74,6 +76,7 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     )
     record = StepRecord(id="step", status="success", output=slug)
     await JournalRepository(session, organization_id, EXECUTION).write(0, [record], replace=True)
+    await OutputRepository(session, organization_id).add(EXECUTION, Kept("f" * 64, 1, slug))
     await session.execute(
         text(
             "INSERT INTO approvals (organization_id, id, execution_id, epoch, step_id, title, assignees, on_timeout,"

@@ -34,6 +34,7 @@ THEIRS = {
     "template_id": str(TEAM),
     "subscription_id": str(TEAM),
     "delivery_id": str(TEAM),
+    "step_id": "step",
 }
 NOBODYS = {
     "execution_id": "01990000-0000-7000-8000-0000000000ff",
@@ -56,6 +57,7 @@ NOBODYS = {
     "template_id": "01990000-0000-7000-8000-0000000000f4",
     "subscription_id": "01990000-0000-7000-8000-0000000000f6",
     "delivery_id": "01990000-0000-7000-8000-0000000000f5",
+    "step_id": "none",
 }
 BODIES: dict[str, Any] = {
     "POST /api/v1/approvals/{approval_id}/decision": {"decision": "approve", "by": "me"},

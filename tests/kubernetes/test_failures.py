@@ -53,7 +53,7 @@ CASES = {
     "no JSON": Case(f"echo oops > {OUT}", "invalid_output", "must be JSON", 1),
     "a link": Case(f"ln -s /agent-factory/given/steward.py {OUT}", "invalid_output", "regular file", 1),
     "a pipe": Case(f"mkfifo {OUT}", "invalid_output", "regular file", 1),
-    "too much": Case(f"truncate -s 10000000000 {OUT}", "output_too_large", "1 MB", 1),
+    "too much": Case(f"truncate -s 10000000000 {OUT}", "output_too_large", "64,000,000 bytes", 1),
     "too much storage": Case(SPILL, "storage_full", "", 1, {"resource_limits": {"ephemeral_storage": "2Mi"}}),
 }
 

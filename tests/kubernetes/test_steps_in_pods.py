@@ -130,14 +130,22 @@ def chain(cluster: TestCluster) -> Any:
 
 def big(cluster: TestCluster) -> Any:
     source = "def main(input):\n    return 'x' * input['n']\n"
+    write = 'import json, os; json.dump(["y" * 1000] * 12_000, open(os.environ["AGENT_FACTORY_OUTPUT"], "w"))'
+    more: dict[str, Any] = {"resource_limits": {"memory": "1Gi"}}
     return cluster.run(
         compiled(
-            code("fits", source, input={"n": 999_990}, next=["too_big"]),
-            code("too_big", source, input={"n": 1_000_001}, on_error="continue"),
+            code("fits", source, input={"n": 63_999_998}, next=["too_big"], **more),
+            code("too_big", source, input={"n": 63_999_999}, on_error="continue", next=["small"], **more),
+            code("small", source, input={"n": 3}, **more),
+            {
+                "id": "file", "type": "container", "runtime_image": IMAGE, "next": ["read"],
+                "config": {"command": ["python3", "-c", write]},
+            },
+            code("read", "def main(input):\n    return len(input['all'])\n", input={"all": "{{ file.output }}"}),
         ),
         "big",
         input={},
-    )
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -193,11 +201,21 @@ class TestResults:
         assert steps["s39"].output == 40
         assert [step_id for step_id, step in steps.items() if step.timing is not None and step.timing.start] == ["s0"]
 
-    def test_a_result_of_a_megabyte_fits_and_more_does_not(self, results: dict[str, LocalResult]) -> None:
+    def test_a_result_of_64_megabytes_fits_and_more_does_not(self, results: dict[str, LocalResult]) -> None:
         steps = results["big"].steps
-        assert (steps["fits"].status, steps["too_big"].status) == ("success", "failed")
+        assert (steps["fits"].status, steps["too_big"].status) == ("success", "failed"), steps["fits"].error
+        assert steps["fits"].output == "x" * 63_999_998
         assert steps["too_big"].error is not None
         assert steps["too_big"].error.code == "output_too_large"
+        # The pod is none the worse.
+        assert steps["small"].output == "xxx"
+        assert steps["small"].timing is not None
+        assert steps["small"].timing.start == 0
+
+    def test_a_large_file_is_read_by_the_next_step(self, results: dict[str, LocalResult]) -> None:
+        steps = results["big"].steps
+        assert steps["file"].error is None
+        assert steps["read"].output == 12_000
 
 
 def test_javascript(cluster: TestCluster, node_image: str) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from api.deletion.job import delete_organizations
+from api.objects.upkeep import remove_orphans
 from api.upkeep.partitions.months import Month
 from api.upkeep.partitions.repository import EXECUTIONS, STEPS, BusyError, PartitionRepository, locked_tables, vacuum
 from api.upkeep.partitions.service import patiently
@@ -43,7 +44,9 @@ async def keep_retention(tools: Tools, now: datetime | None = None) -> Counts:
     counts["executions"] += await _remove_ended(tools, None, before)
     for aged in aged_rows(tools.settings):
         counts[aged.name] = await _remove_aged(tools, aged, now)
-    return counts | await keep_organizations(tools, now) | await delete_organizations(tools, now)
+    counts |= await keep_organizations(tools, now)
+    counts |= await delete_organizations(tools, now)
+    return counts | await remove_orphans(tools)
 
 
 async def _drop_month(tools: Tools, month: Month, before: datetime, counts: Counts) -> None:

@@ -76,7 +76,7 @@ def main() -> None:
     confinement.hide_from_steps()
 
     class PodKeeper(keeper.Keeper):
-        def _run(self, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        def _run(self, request: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytearray]:
             try:
                 return super()._run(request, payload)
             finally:

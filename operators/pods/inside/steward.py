@@ -29,8 +29,12 @@ RESULTS = "/agent-factory/results"
 KEEPER_SOCKET = GIVEN + "/keeper.sock"
 CLIENT_SOCKET = STATE + "/steward.sock"
 MAXIMUM_LINE = 65_536
-MAXIMUM_RESULT = 1_100_000
-"""Bytes; the keeper gives at most 1 MB of JSON, and a file of a container may have as much."""
+SPARE = 100_000
+"""Bytes that an answer may have beyond the largest result: failures are told in words."""
+KEPT_LIMIT = 240_000_000
+"""Bytes of the results of all jobs together: the folder that keeps them has 256 MiB."""
+CHUNK = 262_144
+"""A result is handed on in pieces: it may be larger than our memory."""
 GRACE_SECONDS = 10.0
 """How much longer than a step's time-out its answer may take: who keeps the time itself is in the other container."""
 JOB_ID = re.compile(r"[0-9a-f]{1,64}\Z")
@@ -64,6 +68,19 @@ def read_bytes(stream: Any, size: Any, limit: int) -> bytes:
     return data
 
 
+def copy(source: Any, target: Any, size: Any, limit: int) -> None:
+    """Hand so many bytes on; to nobody where there is no target."""
+    if type(size) is not int or not 0 <= size <= limit:
+        raise BrokenError("no such size")
+    while size:
+        data = source.read(min(CHUNK, size))
+        if not data:
+            raise BrokenError("not all bytes")
+        size -= len(data)
+        if target is not None:
+            target.write(data)
+
+
 class Steward:
     """Jobs and their results."""
 
@@ -74,6 +91,7 @@ class Steward:
         self._ended: dict[str, float] = {}
         self._queue: list[tuple[str, bytes]] = []
         self._greeting: dict[str, Any] | None = None
+        self._kept = 0
         self.broken = ""
 
     def submit(self, job: str, request: bytes) -> None:
@@ -117,12 +135,18 @@ class Steward:
             self._began[job] = time.monotonic()
             return job, request
 
-    def finish(self, job: str, answer: dict[str, Any], result: bytes) -> None:
-        """Keep a result: a file that is whole or not there."""
+    def finish(self, job: str, answer: dict[str, Any], stream: Any, limit: int) -> None:
+        """Keep a result, which is read from a stream: a file that is whole or not there."""
         path = f"{STATE}/{job}"
         answer = dict(answer, ran=time.monotonic() - self._began[job])
+        size = answer.get("size")
+        has_room = type(size) is int and self._kept + size <= KEPT_LIMIT
+        if not has_room:
+            answer["reason"] = "results_too_large"
         with open(path + ".part", "wb") as file:
-            file.write(json.dumps(answer).encode() + b"\n" + result)
+            file.write(json.dumps(answer).encode() + b"\n")
+            copy(stream, file if has_room else None, size, limit)
+            self._kept += file.tell()
             file.flush()
             os.fsync(file.fileno())
         os.rename(path + ".part", path)
@@ -177,8 +201,7 @@ def run(steward: Steward, connection: socket.socket, stream: Any, job: str, requ
     stream.write(request)
     stream.flush()
     answer = read_line(stream)
-    result = read_bytes(stream, answer.get("size"), MAXIMUM_RESULT)
-    steward.finish(job, answer, result)
+    steward.finish(job, answer, stream, int(header["result_limit"]) + SPARE)
 
 
 def serve_client(steward: Steward, connection: socket.socket) -> None:
@@ -186,56 +209,57 @@ def serve_client(steward: Steward, connection: socket.socket) -> None:
     with contextlib.suppress(BrokenError, OSError), connection, connection.makefile("rwb") as stream:
         while True:
             asked = read_line(stream)
-            answer, payload = reply(steward, asked, stream)
-            stream.write(json.dumps(dict(answer, size=len(payload))).encode() + b"\n" + payload)
+            answer, file = reply(steward, asked, stream)
+            with file or contextlib.nullcontext():
+                size = os.fstat(file.fileno()).st_size if file else 0
+                stream.write(json.dumps(dict(answer, size=size)).encode() + b"\n")
+                copy(file, stream, size, size)
             stream.flush()
 
 
-def reply(steward: Steward, asked: dict[str, Any], stream: Any) -> tuple[dict[str, Any], bytes]:
-    """Return the answer to a request of the platform."""
+def reply(steward: Steward, asked: dict[str, Any], stream: Any) -> tuple[dict[str, Any], Any]:
+    """Return the answer to a request of the platform, and the file that goes with it or None."""
     operation = asked.get("op")
     if operation == "ready":
-        return steward.await_greeting(float(asked["seconds"])), b""
+        return steward.await_greeting(float(asked["seconds"])), None
     if operation == "take":
-        return take_file(str(asked["name"]))
+        return take_file(str(asked["name"]), limit=int(asked["limit"]))
     job = str(asked.get("job"))
     if not JOB_ID.match(job):
         raise BrokenError("no id of a job")
     if operation == "run":
         steward.submit(job, read_bytes(stream, asked.get("size"), 64_000_000))
-        return {}, b""
+        return {}, None
     if operation != "wait":
         raise BrokenError("no such request")
     state = steward.wait(job, float(asked["seconds"]))
     if state["state"] != "done":
-        return state, b""
-    with open(f"{STATE}/{job}", "rb") as file:
-        return state, file.read()
+        return state, None
+    return state, open(f"{STATE}/{job}", "rb")
 
 
-def take_file(name: str, folder: str = RESULTS, limit: int = MAXIMUM_RESULT) -> tuple[dict[str, Any], bytes]:
-    """Read a file that the tenant's container wrote, and nothing else: no link, no pipe, nothing that has no end."""
+def take_file(name: str, folder: str = RESULTS, *, limit: int) -> tuple[dict[str, Any], Any]:
+    """Open a file that the tenant's container wrote, and nothing else: no link, no pipe, nothing that has no end."""
     try:
         descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return {"state": "missing"}, b""
+        return {"state": "missing"}, None
     except OSError as error:
-        return {"state": "refused", "reason": f"it cannot be opened ({error.strerror})"}, b""
-    with open(descriptor, "rb", buffering=0) as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            return {"state": "refused", "reason": "it is no regular file"}, b""
-        if about.st_nlink != 1:
-            return {"state": "refused", "reason": "it has other names (hard links)"}, b""
-        data = b""
-        while len(data) <= limit:
-            more = file.read(limit + 1 - len(data))
-            if not more:
-                break
-            data += more
-    if len(data) > limit:
-        return {"state": "too_large"}, b""
-    return {"state": "file"}, data
+        return {"state": "refused", "reason": f"it cannot be opened ({error.strerror})"}, None
+    answer = judge(os.fstat(descriptor), limit)
+    if answer["state"] != "file":
+        os.close(descriptor)
+        return answer, None
+    return answer, open(descriptor, "rb", buffering=0)
+
+
+def judge(about: os.stat_result, limit: int) -> dict[str, Any]:
+    """Tell whether a file may be handed out."""
+    if not stat.S_ISREG(about.st_mode):
+        return {"state": "refused", "reason": "it is no regular file"}
+    if about.st_nlink != 1:
+        return {"state": "refused", "reason": "it has other names (hard links)"}
+    return {"state": "too_large"} if about.st_size > limit else {"state": "file"}
 
 
 def main() -> None:

@@ -153,3 +153,36 @@ def test_render_refuses_a_value_that_is_too_deep() -> None:
 def test_text_of_refuses_what_it_cannot_write(value: Any) -> None:
     with pytest.raises(EvaluationError):
         text_of(value)
+
+
+@pytest.mark.parametrize("text", ["{{ large }}", "{{ a.large }}", "{{ a['large'] }}", "{{ a.list[0] }}"])
+def test_a_reference_may_hand_on_what_is_there_already(text: str) -> None:
+    large = ["x" * 600_000] * 3
+    scope: dict[str, Any] = {"large": large, "a": {"large": large, "list": [large]}}
+    assert render({"v": text}, scope, hands_on=True) == {"v": large}
+    with pytest.raises(EvaluationError):
+        render({"v": text}, scope)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{{ v }}!", "x" * 1_100_000),
+        ("{{ v ~ '' }}", "x" * 1_100_000),
+        ("{{ v + v }}", ["x" * 600_000]),
+        ("{{ v }}", nested(60)),
+        ("{{ v }}", [nested(60), "x" * 1_100_000]),
+        ("{{ v }}", ["x" * 33_000_000, "x" * 33_000_000]),
+    ],
+    ids=["text", "concatenation", "sum", "deep", "large and deep", "too large"],
+)
+def test_what_is_handed_on_is_bounded(text: str, value: Any) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        render(text, {"v": value}, hands_on=True)
+    assert caught.value.code == "expression_budget"
+
+
+def test_references_hand_on_a_bounded_amount_altogether() -> None:
+    with pytest.raises(EvaluationError) as caught:
+        render(["{{ v }}"] * 7, {"v": ["x" * 10_000_000]}, hands_on=True)
+    assert caught.value.code == "expression_budget"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compiler.plan import Retry, Unit
-from operators.execution.records import Journaling
+from operators.execution.records import Journaling, WebhookAnswer
 from operators.steps.base import StepFailedError, StepResult
 from tests.operators.execution.plans import plan_of, step
 from tests.operators.execution.runner_tools import (
@@ -81,9 +81,15 @@ class TestRetry:
         run = Run(plan_of(scripted("a")))
         assert (await run.unit()).failures == (("a", "invalid_output"),)
 
-    async def test_an_output_larger_than_the_journal_takes(self, types: Scripted) -> None:
+    async def test_an_output_larger_than_may_be(self, types: Scripted) -> None:
         run = Run(plan_of(scripted("a")))
-        types.script["a"] = lambda _: StepResult(["x" * 5_000_000, "y" * 5_000_000])
+        types.script["a"] = lambda _: StepResult(["x" * 32_000_000, "y" * 32_000_000])
+        assert (await run.unit()).failures == (("a", "output_too_large"),)
+
+    async def test_an_answer_larger_than_the_journal_takes(self, types: Scripted) -> None:
+        run = Run(plan_of(scripted("a")))
+        answer = WebhookAnswer(body=["x" * 10_000_000])
+        types.script["a"] = lambda _: StepResult("ok", answer=answer)
         assert (await run.unit()).failures == (("a", "output_too_large"),)
 
     async def test_a_defect_of_ours_fails_the_step_without_its_text(self, types: Scripted) -> None:

@@ -86,7 +86,8 @@ class TestResources:
         assert await still_works(sandbox)
 
     @pytest.mark.parametrize("code", ["return 'x' * 1_000_001", "import os\nwhile True: os.write(3, b'O' * 65536)"])
-    async def test_a_result_without_end(self, sandbox: Sandbox, code: str) -> None:
+    async def test_a_result_without_end(self, sandbox: Sandbox, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AGENT_FACTORY_RESULT_MAX_BYTES", "1000000")
         assert (await failure(sandbox, code)).code == "output_too_large"
         assert await still_works(sandbox)
 

@@ -45,7 +45,7 @@ class Keeper:
         """Return ``O`` or ``E`` with what the step wrote; where it wrote nothing, why it was ended."""
         source = "def main(input):\n" + textwrap.indent(code, "    ")
         payload = json.dumps({"code": source, "input": value}).encode()
-        limits = {"timeout": 20, "cpu_seconds": 20, "memory": 1 << 28, "storage": 1 << 25}
+        limits = {"timeout": 20, "cpu_seconds": 20, "memory": 1 << 28, "storage": 1 << 25, "result_limit": 1_000_000}
         request = {"language": "python", "node": None, **limits, "size": len(payload)}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n" + payload)

@@ -20,6 +20,9 @@ from api.settings import Settings
 SYSTEM_ROLE = "agent_factory_system"
 """Sees every organisation. The application's role may take it, and has none of its rights before it does."""
 
+BROKERED = "brokered"
+"""Key in a session's ``info``: the types of our events that go to the broker too."""
+
 # All of it ends with the transaction, so that a connection never carries an organisation to the next one.
 _OF_ORGANIZATION = text("SELECT set_config('agent_factory.organization_id', :organization, true)")
 _AS_SYSTEM = text(f"SELECT set_config('role', '{SYSTEM_ROLE}', true)")
@@ -53,7 +56,9 @@ class Database:
             json_serializer=_dump,
             json_deserializer=orjson.loads,
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._sessions = async_sessionmaker(
+            self.engine, expire_on_commit=False, info={BROKERED: settings.brokered_events}
+        )
 
     @asynccontextmanager
     async def transaction(self, organization_id: UUID) -> AsyncIterator[AsyncSession]:

@@ -102,7 +102,7 @@ class Listener:
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
-            for channel in (EXECUTIONS, STEPS, OUTBOX):
+            for channel in (EXECUTIONS, STEPS, OUTBOX, DELIVERIES):
                 await connection.add_listener(channel, self._callback())
             self._wake_all()
             self.connected.set()

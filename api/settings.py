@@ -20,6 +20,7 @@ from pydantic_settings import SettingsError as UnreadableError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from api.deliveries.settings import BrokerSettings
 from api.gateway.settings import GatewaySettings
 from api.oidc.settings import OidcProvider
 from compiler.planning import Isolation
@@ -116,7 +117,7 @@ class MigrationSettings(DatabaseSettings):
         return make_url(self.database_owner_url or self.database_url).set(drivername="postgresql+psycopg2")
 
 
-class Settings(DatabaseSettings, GatewaySettings):
+class Settings(DatabaseSettings, GatewaySettings, BrokerSettings):
     """Settings of the API and the relay. Durations are in seconds, sizes in bytes.
 
     :param api_url: The address under which callers reach the API; webhook URLs begin with it.

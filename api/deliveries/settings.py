@@ -25,10 +25,7 @@ class BrokerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AGENT_FACTORY_", extra="ignore", populate_by_name=True)
 
     amqp_url: SecretStr | None = None
-    # Names that begin with "amq." are the broker's own.
-    amqp_exchange: Annotated[str, Field(pattern=r"^(?!amq\.)[A-Za-z0-9][A-Za-z0-9._:-]{0,126}$")] = (
-        "agent-factory.events"
-    )
+    amqp_exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,126}$")] = "agent-factory.events"
     amqp_event_types: Words = ()
 
     @field_validator("amqp_url")
@@ -46,16 +43,23 @@ class BrokerSettings(BaseSettings):
             raise ValueError("must be a URL like 'amqps://user:password@host:5671/vhost'")
         return value
 
+    @field_validator("amqp_exchange")
+    @classmethod
+    def _is_not_the_brokers_own(cls, value: str) -> str:
+        if value.startswith("amq."):
+            raise ValueError("must not begin with 'amq.', which names the broker's own exchanges")
+        return value
+
     @field_validator("amqp_event_types", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_types(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip() for word in value.split(",") if word.strip())
         return value
 
     @field_validator("amqp_event_types")
     @classmethod
-    def _are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_event_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for word in value:
             if word not in EVENT_TYPES:
                 raise ValueError(f"must be of {', '.join(EVENT_TYPES)}; got {word[:60]!r}")

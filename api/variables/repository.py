@@ -47,6 +47,16 @@ class VariableRepository:
             {row.name: row.value for row in rows if not row.secret}, [row.name for row in rows if row.secret]
         )
 
+    async def sealed(self, environment: str, name: str) -> bytes | None:
+        """Return a secret variable as it is stored; None where there is none, or it is not secret."""
+        return await self._session.scalar(
+            select(Variable.sealed).where(
+                Variable.organization_id == self._organization_id,
+                Variable.environment == environment,
+                Variable.name == name,
+            )
+        )
+
     async def find(self, environment: str, name: str) -> Variable | None:
         """Return a variable."""
         return await self._session.scalar(

@@ -103,7 +103,7 @@ async def narrow(session: AsyncSession, organization_id: UUID) -> None:
     await session.execute(_NARROWED, {"organization": str(organization_id)})
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     """Return the application's database."""
     database = request.app.state.database
     assert isinstance(database, Database)

@@ -128,7 +128,7 @@ class Listener:
                 event.set()
 
 
-def get_listener(request: Request) -> Listener:
+async def get_listener(request: Request) -> Listener:
     """Return the application's listener."""
     listener = request.app.state.listener
     assert isinstance(listener, Listener)

@@ -72,8 +72,8 @@ class Acceptance:
         existing = await self._settle_conflict(version, loaded.plan, key)
         if existing is not None:
             return existing
-        execution_id = await self._executions.add_and_order(
-            version, **_stored_of(loaded.plan), input=input, trigger=trigger, key=key, origin=origin
+        execution_id = await self._executions.add(
+            version, **_stored_of(loaded.plan), input=input, trigger=trigger, key=key, origin=origin, ordered=True
         )
         return self._answer(execution_id, "pending", version)
 

@@ -82,7 +82,7 @@ class PlanCache:
             self._bytes -= self._plans.popitem(last=False)[1][1]
 
 
-def get_plans(request: Request) -> PlanCache:
+async def get_plans(request: Request) -> PlanCache:
     """Return the application's plans."""
     plans = request.app.state.plans
     assert isinstance(plans, PlanCache)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Interval, Table, bindparam, func, select, update
+from sqlalchemy import Interval, Table, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,14 +36,9 @@ _ADD = _NEW.on_conflict_do_update(
     },
     where=_keys.c.expires_at < _now(),
 ).returning(_keys.c.key)
-_NOTE = (
-    update(_keys)
-    .where(
-        IdempotencyKey.organization_id == bindparam("of_organization"),
-        IdempotencyKey.scope == bindparam("of_scope"),
-        IdempotencyKey.key == bindparam("of_key"),
-    )
-    .values(execution_id=bindparam("of_execution"))
+_NOTE = text(
+    "UPDATE idempotency_keys SET execution_id = :of_execution"
+    " WHERE organization_id = :of_organization AND scope = :of_scope AND key = :of_key"
 )
 
 

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint format bench bench-bundle bench-day bench-reads chaos chaos-pods soak schema constraints clean
+.PHONY: help setup demo test test-unit lint format bench bench-accept bench-bundle bench-day bench-reads chaos chaos-pods soak schema constraints clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench-bundle: setup  ## Measure how Airflow follows publishes with 1,000 and 10,
 
 bench-day: setup  ## Run a day's executions (EXECUTIONS=5000) and upkeep after it, and check sizes and times
 	@$(BIN)/python -W ignore -m tests.benchmarks.day --executions $(or $(EXECUTIONS),5000)
+
+bench-accept: setup  ## Measure how quick a signed webhook is accepted at 200 requests/s, beside a bare handler that writes a row
+	@$(BIN)/python -W ignore -m tests.benchmarks.accept
 
 bench-reads: setup  ## Measure lists and looks with 100,000 executions of 100 organisations, each beside its bound
 	@$(BIN)/python -W ignore -m tests.benchmarks.reads

@@ -25,8 +25,8 @@ from api.auth import declare_permissions
 from api.database import Database
 from api.dead_letters.endpoints import router as dead_letters
 from api.deletion.endpoints import router as deletion
-from api.deliveries.dispatcher import Dispatcher
 from api.deliveries.endpoints import router as deliveries
+from api.deliveries.sending import deliver
 from api.events.endpoints import router as events
 from api.executions.endpoints import router as executions
 from api.executions.live.stream import Streams
@@ -164,7 +164,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 Relay(settings, database, listener, airflow).run(), name="relay"
             )
             stack.push_async_callback(_cancel, task)
-            sender = asyncio.create_task(Dispatcher(settings, database, listener, egress).run(), name="deliveries")
+            sender = asyncio.create_task(deliver(settings, database, listener, egress), name="deliveries")
             stack.push_async_callback(_cancel, sender)
         yield
 

@@ -45,7 +45,7 @@ _api_bearer = HTTPBearer(
 _runtime_bearer = HTTPBearer(scheme_name="Runtime token", auto_error=False)
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     """Return the application's settings."""
     settings = request.app.state.settings
     assert isinstance(settings, Settings)
@@ -78,7 +78,7 @@ async def authenticate_caller(
 CallerDep = Annotated[Caller, Depends(authenticate_caller)]
 
 
-def authenticate_runtime(
+async def authenticate_runtime(
     settings: SettingsDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_runtime_bearer)]
 ) -> None:
     """Let only workers and the bundle in.

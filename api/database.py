@@ -21,6 +21,9 @@ from api.settings import Settings
 SYSTEM_ROLE = "agent_factory_system"
 """Sees every organisation. The application's role may take it, and has none of its rights before it does."""
 
+BROKERED = "brokered"
+"""Key in a session's ``info``: the types of our events that go to the broker too."""
+
 # All of it ends with the transaction, so that a connection never carries an organisation to the next one.
 _OF_ORGANIZATION = text("SELECT set_config('agent_factory.organization_id', :organization, true)")
 _AS_SYSTEM = text(f"SELECT set_config('role', '{SYSTEM_ROLE}', true)")
@@ -55,7 +58,8 @@ class Database:
             json_deserializer=orjson.loads,
         )
         self.objects = ObjectStore(settings)
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, info=session_info(self.objects))
+        info = {**session_info(self.objects), BROKERED: settings.brokered_events}
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, info=info)
 
     @asynccontextmanager
     async def transaction(self, organization_id: UUID) -> AsyncIterator[AsyncSession]:
@@ -100,7 +104,7 @@ async def narrow(session: AsyncSession, organization_id: UUID) -> None:
     await session.execute(_NARROWED, {"organization": str(organization_id)})
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     """Return the application's database."""
     database = request.app.state.database
     assert isinstance(database, Database)

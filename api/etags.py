@@ -12,7 +12,7 @@ from api.problems import Problem
 _TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 
 
-def read_if_match(request: Request) -> frozenset[str]:
+async def read_if_match(request: Request) -> frozenset[str]:
     """Return the strong entity tags of ``If-Match``; ``*`` stands for any state.
 
     :raises Problem: 428 where the header is missing, 400 where it is malformed.

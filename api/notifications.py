@@ -102,7 +102,7 @@ class Listener:
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
-            for channel in (EXECUTIONS, STEPS, OUTBOX):
+            for channel in (EXECUTIONS, STEPS, OUTBOX, DELIVERIES):
                 await connection.add_listener(channel, self._callback())
             self._wake_all()
             self.connected.set()
@@ -128,7 +128,7 @@ class Listener:
                 event.set()
 
 
-def get_listener(request: Request) -> Listener:
+async def get_listener(request: Request) -> Listener:
     """Return the application's listener."""
     listener = request.app.state.listener
     assert isinstance(listener, Listener)

@@ -20,6 +20,7 @@ from pydantic_settings import SettingsError as UnreadableError
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from api.deliveries.settings import BrokerSettings
 from api.gateway.settings import GatewaySettings
 from api.objects.settings import ObjectSettings
 from api.oidc.settings import OidcProvider
@@ -117,7 +118,7 @@ class MigrationSettings(DatabaseSettings):
         return make_url(self.database_owner_url or self.database_url).set(drivername="postgresql+psycopg2")
 
 
-class Settings(DatabaseSettings, GatewaySettings, ObjectSettings):
+class Settings(DatabaseSettings, GatewaySettings, ObjectSettings, BrokerSettings):
     """Settings of the API and the relay. Durations are in seconds, sizes in bytes.
 
     :param api_url: The address under which callers reach the API; webhook URLs begin with it.

@@ -23,6 +23,7 @@ LEAST_RESULT_BYTES, MOST_RESULT_BYTES = 1_000_000, 128_000_000
 OWN_URLS = (
     API_URL,
     "AGENT_FACTORY_AIRFLOW_URL",
+    "AGENT_FACTORY_AMQP_URL",
     "AGENT_FACTORY_DATABASE_OWNER_URL",
     "AGENT_FACTORY_DATABASE_URL",
     "AGENT_FACTORY_REDIS_URL",
@@ -37,7 +38,7 @@ POD_CONFIGS = "AGENT_FACTORY_POD_CONFIGS"
 POD_CONNECTION = "agent_factory_pods_"
 FREQUENT_DAGS = ("agent-factory.reconcile", "agent-factory.pods")
 """Our DAGs that run so often that their runs and logs go after a day."""
-_PORTS = {"amqp": 5672, "http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
+_PORTS = {"amqp": 5672, "amqps": 5671, "http": 80, "https": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379}
 
 
 class SettingsError(Exception):

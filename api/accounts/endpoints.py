@@ -18,7 +18,7 @@ from api.mail.dependency import MailerDep
 router = APIRouter(prefix="/api/v1/auth/password", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(database: DatabaseDep, settings: SettingsDep) -> AccountService:
+async def _service(database: DatabaseDep, settings: SettingsDep) -> AccountService:
     return AccountService(database, settings)
 
 

@@ -22,7 +22,7 @@ from api.workflows.preview import Preview, preview_source
 router = APIRouter(prefix="/api/v1/agents", tags=["agents"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> AgentService:
+async def _service(session: Transaction, caller: CallerDep) -> AgentService:
     return AgentService(session, caller)
 
 

@@ -22,11 +22,11 @@ from api.workflows.service import Publication
 router = APIRouter(prefix="/api/v1/agents/{agent_id}", tags=["versions"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> VersionService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> VersionService:
     return VersionService(session, caller, settings)
 
 
-def _archive_service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ArchiveService:
+async def _archive_service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ArchiveService:
     return ArchiveService(session, caller, settings)
 
 

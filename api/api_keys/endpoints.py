@@ -17,7 +17,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/api-keys", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> ApiKeyService:
+async def _service(session: Transaction, caller: CallerDep) -> ApiKeyService:
     return ApiKeyService(session, caller)
 
 

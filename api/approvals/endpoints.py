@@ -19,7 +19,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/approvals", tags=["approvals"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ApprovalService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ApprovalService:
     return ApprovalService(session, caller.organization_id, settings)
 
 

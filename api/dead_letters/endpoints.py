@@ -16,7 +16,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> DeadLetterService:
+async def _service(session: Transaction, caller: CallerDep) -> DeadLetterService:
     return DeadLetterService(session, caller.organization_id)
 
 

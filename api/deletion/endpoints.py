@@ -15,7 +15,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/organizations/{slug}/deletion", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> DeletionService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> DeletionService:
     return DeletionService(session, caller, settings)
 
 

@@ -14,7 +14,8 @@ from api.deliveries.signing import CALLBACK_SECRET, callback_secret
 from api.encryption import UnsealError
 from api.problems import Problem
 from api.settings import Settings
-from api.subscriptions.events import FINISHED, as_cloud_event
+from api.subscriptions.event_types import FINISHED
+from api.subscriptions.events import as_cloud_event
 from compiler.urls import UrlError, parse_url
 
 CALLBACK_URL = "callback-url"

@@ -1,13 +1,11 @@
-"""Delivers messages, several at a time. Any number of dispatchers may run at once."""
+"""Delivers messages to addresses, several at a time. Any number of dispatchers may run at once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import random
 from collections import Counter
-from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -16,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import notifications
 from api.database import Database
-from api.deliveries.repository import DeliveryRepository, Taken, take_deliveries
+from api.deliveries.attempts import HOLD_SECONDS, Outcome, record
+from api.deliveries.repository import Taken, take_deliveries
 from api.deliveries.signing import CALLBACK_SECRET, callback_secret, signed_headers, subscription_cipher
 from api.encryption import UnsealError
 from api.notifications import Listener
@@ -33,21 +32,7 @@ PER_ORGANIZATION = 4
 """At work for one organisation, so that its slow addresses do not take all the places."""
 SECONDS = 15.0
 """An address may take to answer."""
-HOLD_SECONDS = 60.0
-"""After so long a delivery is another dispatcher's to take: this one may have died. The message may then come twice,
-with the same ``webhook-id``."""
-DELAYS = (5.0, 60.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0)
-"""Seconds after each failure; after one more the delivery is dead, about 32 hours after the first."""
 CONTENT_TYPE = "application/cloudevents+json"
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What came of an attempt. ``error`` is None where it arrived; ``final`` where another would not help."""
-
-    status: int | None = None
-    error: str | None = None
-    final: bool = False
 
 
 class Dispatcher:
@@ -116,25 +101,15 @@ class Dispatcher:
             return await take_deliveries(session, room, each=PER_ORGANIZATION, hold_seconds=HOLD_SECONDS, busy=busy)
 
     async def _deliver(self, taken: Taken) -> None:
-        outcome = await self._attempt(taken)
-        async with self._database.transaction(taken.organization_id) as session:
-            deliveries = DeliveryRepository(session, taken.organization_id)
-            is_last = outcome.final or taken.attempts > len(DELAYS)
-            if outcome.error is None or is_last:
-                dead = outcome.error is not None
-                await deliveries.settle(taken, response_status=outcome.status, error=outcome.error, dead=dead)
-                return
-            # A little at random, so that what failed together does not come back together.
-            delay = DELAYS[taken.attempts - 1] * random.uniform(0.9, 1.1)  # noqa: S311  # no secret
-            await deliveries.postpone(taken, delay, response_status=outcome.status, error=outcome.error)
+        await record(self._database, taken, await self._attempt(taken))
 
-    async def _attempt(self, taken: Taken) -> _Outcome:
+    async def _attempt(self, taken: Taken) -> Outcome:
         try:
             secret = await self._secret(taken)
         except (Problem, UnsealError) as error:
-            return _Outcome(error=f"secret_missing: {error}")
+            return Outcome(error=f"secret_missing: {error}")
         if secret is None:
-            return _Outcome(error=f"secret_missing: set the secret variable {CALLBACK_SECRET!r} to a `whsec_` secret")
+            return Outcome(error=f"secret_missing: set the secret variable {CALLBACK_SECRET!r} to a `whsec_` secret")
         try:
             headers = (("content-type", CONTENT_TYPE), *signed_headers(secret, taken.id, taken.body))
             url = parse_url(taken.url)
@@ -142,12 +117,12 @@ class Dispatcher:
             request = EgressRequest("POST", url, headers, taken.body.encode(), ((300, 399),), SECONDS)
             answer = await self._egress.send(request)
         except UrlError as error:
-            return _Outcome(error=f"invalid_url: {error}", final=True)
+            return Outcome(error=f"invalid_url: {error}", final=True)
         except EgressError as error:
-            return _Outcome(error=f"{error.code}: {error}")
+            return Outcome(error=f"{error.code}: {error}")
         if 200 <= answer.status <= 299:
-            return _Outcome(answer.status)
-        return _Outcome(answer.status, f"http_status: the address answered {answer.status}", final=answer.status == 410)
+            return Outcome(answer.status)
+        return Outcome(answer.status, f"http_status: the address answered {answer.status}", final=answer.status == 410)
 
     async def _secret(self, taken: Taken) -> SecretStr | None:
         async with self._database.transaction(taken.organization_id) as session:

@@ -17,7 +17,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/deliveries", tags=["deliveries"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> DeliveryService:
+async def _service(session: Transaction, caller: CallerDep) -> DeliveryService:
     return DeliveryService(session, caller.organization_id)
 
 

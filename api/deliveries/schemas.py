@@ -12,14 +12,14 @@ DeliveryStatus = Literal["waiting", "pending", "delivered", "dead"]
 
 
 class DeliveryView(BaseModel):
-    """A message to an address.
+    """A message to an address, or one of kind ``broker`` to RabbitMQ, whose ``url`` says no more than that.
 
     A callback ``waits`` for the end of its execution. ``attempts`` counts those since it was last delivered again;
     ``next_attempt_at`` is of a pending one. ``response_status`` and ``error`` are of the last attempt.
     """
 
     id: UUID
-    kind: Literal["callback", "event"]
+    kind: Literal["callback", "event", "broker"]
     event_type: str
     url: str
     status: DeliveryStatus

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api import notifications
 from api.executions.ending import Ending
 from api.executions.repository import FRESH, ExecutionRepository, Origin
 from api.executions.schemas import ExecutionAccepted
@@ -22,6 +21,13 @@ from operators.execution.calls import MAX_DEPTH
 
 MAX_KEY = 500
 """Longer keys are kept as their digest: PostgreSQL indexes no longer texts."""
+
+
+class Stored(TypedDict):
+    """What an execution keeps of its plan, by the names that the repository has for it."""
+
+    timeout_seconds: float | None
+    limit: int | None
 
 
 class Acceptance:
@@ -66,9 +72,9 @@ class Acceptance:
         existing = await self._settle_conflict(version, loaded.plan, key)
         if existing is not None:
             return existing
-        execution_id = await self._add(version, loaded.plan, input, trigger, key, origin)
-        await self._executions.add_to_outbox(execution_id, version, key=key, called=origin.parent is not None)
-        await notifications.notify(self._session, notifications.OUTBOX)
+        execution_id = await self._executions.add(
+            version, **_stored_of(loaded.plan), input=input, trigger=trigger, key=key, origin=origin, ordered=True
+        )
         return self._answer(execution_id, "pending", version)
 
     async def accept_run(self, version: PublishedVersion, plan: Plan, *, input: Any, trigger: Any) -> UUID:
@@ -80,20 +86,7 @@ class Acceptance:
             key = concurrency_key(plan, input, trigger)
         except Problem:
             key = ""
-        return await self._add(version, plan, input, trigger, key, FRESH)
-
-    async def _add(
-        self, version: PublishedVersion, plan: Plan, input: Any, trigger: Any, key: str, origin: Origin
-    ) -> UUID:
-        return await self._executions.add(
-            version,
-            input=input,
-            trigger=trigger,
-            timeout_seconds=plan.timeout_seconds,
-            limit=plan.concurrency.limit if plan.concurrency else None,
-            key=key,
-            origin=origin,
-        )
+        return await self._executions.add(version, **_stored_of(plan), input=input, trigger=trigger, key=key)
 
     async def _settle_conflict(self, version: PublishedVersion, plan: Plan, key: str) -> ExecutionAccepted | None:
         """Do what ``conflict`` asks for where the limit is reached; return the execution to answer instead."""
@@ -146,6 +139,11 @@ class Acceptance:
             url=f"{self._settings.public_url}/api/v1/executions/{execution_id}",
             existing=existing,
         )
+
+
+def _stored_of(plan: Plan) -> Stored:
+    """Return what an execution keeps of its plan."""
+    return {"timeout_seconds": plan.timeout_seconds, "limit": plan.concurrency.limit if plan.concurrency else None}
 
 
 def concurrency_key(plan: Plan, input: Any, trigger: Any) -> str:

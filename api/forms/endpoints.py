@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.auth import SettingsDep, authenticate_runtime
-from api.database import narrow
 from api.edge import EdgeRoute
 from api.executions.service import ExecutionService
 from api.idempotency.keys import read_key
@@ -56,9 +55,8 @@ class FormAccepted(BaseModel):
 
 
 async def _current(organization: str, workflow_id: str, session: SystemTransaction) -> PublishedVersion:
-    organization_id = await OrganizationRepository(session).find(organization)
+    organization_id = await OrganizationRepository(session).enter(organization)
     if organization_id is not None:
-        await narrow(session, organization_id)
         current = await WorkflowRepository(session, organization_id).current(workflow_id)
         if current is not None and not current.archived:
             return current

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Interval, Table, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +14,32 @@ from api.idempotency.keys import RequestKey
 from api.models import IdempotencyKey
 
 _now = func.clock_timestamp
+
+
+# Put together once: accepting asks these for each request. Their parameters have other names than the columns, which
+# SQLAlchemy would set besides.
+_keys = cast(Table, IdempotencyKey.__table__)
+_NEW = insert(_keys).values(
+    organization_id=bindparam("of_organization"),
+    scope=bindparam("of_scope"),
+    key=bindparam("of_key"),
+    digest=bindparam("of_digest"),
+    expires_at=_now() + bindparam("of_kept", type_=Interval()),
+)
+_ADD = _NEW.on_conflict_do_update(
+    index_elements=["organization_id", "scope", "key"],
+    set_={
+        "digest": _NEW.excluded.digest,
+        "execution_id": None,
+        "received_at": _now(),
+        "expires_at": _NEW.excluded.expires_at,
+    },
+    where=_keys.c.expires_at < _now(),
+).returning(_keys.c.key)
+_NOTE = text(
+    "UPDATE idempotency_keys SET execution_id = :of_execution"
+    " WHERE organization_id = :of_organization AND scope = :of_scope AND key = :of_key"
+)
 
 
 @dataclass(frozen=True)
@@ -33,20 +59,8 @@ class IdempotencyRepository:
 
     async def add(self, key: RequestKey) -> bool:
         """Note a key; False if it is known. Waits while another transaction adds the same one."""
-        expires_at = _now() + key.kept
-        statement = insert(IdempotencyKey).values(
-            organization_id=self._organization_id,
-            scope=key.scope,
-            key=key.key,
-            digest=key.digest,
-            expires_at=expires_at,
-        )
-        statement = statement.on_conflict_do_update(
-            index_elements=["organization_id", "scope", "key"],
-            set_={"digest": key.digest, "execution_id": None, "received_at": _now(), "expires_at": expires_at},
-            where=IdempotencyKey.expires_at < _now(),
-        )
-        return (await self._session.execute(statement.returning(IdempotencyKey.key))).first() is not None
+        values = self._names(key) | {"of_digest": key.digest, "of_kept": key.kept}
+        return (await self._session.execute(_ADD, values)).first() is not None
 
     async def find(self, key: RequestKey) -> Known | None:
         """Return what is known of a key."""
@@ -56,7 +70,10 @@ class IdempotencyRepository:
 
     async def note_started(self, key: RequestKey, execution_id: UUID) -> None:
         """Keep what a request started."""
-        await self._session.execute(update(IdempotencyKey).where(*self._is(key)).values(execution_id=execution_id))
+        await self._session.execute(_NOTE, self._names(key) | {"of_execution": execution_id})
+
+    def _names(self, key: RequestKey) -> dict[str, Any]:
+        return {"of_organization": self._organization_id, "of_scope": key.scope, "of_key": key.key}
 
     def _is(self, key: RequestKey) -> tuple[Any, ...]:
         return (

@@ -19,7 +19,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> InvitationService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> InvitationService:
     return InvitationService(session, caller, settings)
 
 

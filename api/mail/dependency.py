@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from api.mail.mailer import Mailer
 
 
-def get_mailer(request: Request) -> Mailer:
+async def get_mailer(request: Request) -> Mailer:
     """Return the application's mailer."""
     return cast(Mailer, request.app.state.mailer)
 

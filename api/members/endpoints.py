@@ -16,7 +16,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/members", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> MemberService:
+async def _service(session: Transaction, caller: CallerDep) -> MemberService:
     return MemberService(session, caller)
 
 

@@ -51,3 +51,8 @@ RELAY_WAITING = Gauge(
 RELAY_OLDEST_SECONDS = Gauge("relay_oldest_waiting_seconds", "Age of the oldest of them.", registry=REGISTRY)
 RELAY_DEAD_LETTERS = Gauge("relay_dead_letters", "Orders that were given up.", registry=REGISTRY)
 RELAY_KNOWN = Gauge("relay_state_known", "1 where the three above could be read, else 0.", registry=REGISTRY)
+
+BROKER_CONNECTED = Gauge(
+    "broker_connected", "1 while this process has a connection to the broker that events are published to.",
+    registry=REGISTRY,
+)  # fmt: skip

@@ -27,9 +27,10 @@ class WebhookSubscription(Base):
 
 
 class WebhookDelivery(Base):
-    """A message to an address: ``waiting`` for its body, ``pending``, ``delivered`` or ``dead``.
+    """A message to an address, or to the broker: ``waiting`` for its body, ``pending``, ``delivered`` or ``dead``.
 
-    A callback has an ``execution_id``, a message to a subscriber a ``subscription_id``.
+    A callback has an ``execution_id``, a message to a subscriber a ``subscription_id``. That of kind ``broker`` has
+    neither an address of its own nor a secret.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -43,7 +44,13 @@ class WebhookDelivery(Base):
             "ix_webhook_deliveries_due",
             "organization_id",
             "available_at",
-            postgresql_where=text("status = 'pending'"),
+            postgresql_where=text("status = 'pending' AND kind <> 'broker'"),
+        ),
+        Index(
+            "ix_webhook_deliveries_due_for_broker",
+            "organization_id",
+            "available_at",
+            postgresql_where=text("status = 'pending' AND kind = 'broker'"),
         ),
         Index(
             "ix_webhook_deliveries_waiting",

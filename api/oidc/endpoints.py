@@ -19,7 +19,7 @@ from api.sessions.schemas import TokenAnswer
 router = APIRouter(prefix="/api/v1/auth/oidc", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(request: Request, database: DatabaseDep, settings: SettingsDep, sessions: Sessions) -> OidcService:
+async def _service(request: Request, database: DatabaseDep, settings: SettingsDep, sessions: Sessions) -> OidcService:
     return OidcService(database, settings, request.app.state.oidc, sessions)
 
 

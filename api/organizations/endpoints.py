@@ -15,7 +15,7 @@ from api.organizations.service import OrganizationService
 router = APIRouter(prefix="/api/v1/organizations", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(database: DatabaseDep, caller: CallerDep, settings: SettingsDep) -> OrganizationService:
+async def _service(database: DatabaseDep, caller: CallerDep, settings: SettingsDep) -> OrganizationService:
     return OrganizationService(database, caller, settings)
 
 

@@ -12,6 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.database import SYSTEM_ROLE
 from api.models import Organization
 
+_ENTER = text(
+    "SELECT id, set_config('role', 'none', true),"
+    " set_config('agent_factory.organization_id', CAST(id AS text), true) FROM organizations WHERE slug = :slug"
+)
+
 
 class OrganizationRepository:
     """Organisations by slug, in a transaction that sees them all."""
@@ -22,6 +27,12 @@ class OrganizationRepository:
     async def find(self, slug: str) -> UUID | None:
         """Return an organisation's id."""
         return await self._session.scalar(select(Organization.id).where(Organization.slug == slug))
+
+    async def enter(self, slug: str) -> UUID | None:
+        """Return an organisation's id, and let the rest of the transaction see it only; both at once, for doors that
+        are asked by slug. Where there is none the transaction stays as it is."""
+        row = (await self._session.execute(_ENTER, {"slug": slug})).first()
+        return row.id if row else None
 
     async def get(self, organization_id: UUID) -> Organization | None:
         """Return an organisation."""

@@ -15,7 +15,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1", tags=["relay"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> PauseService:
+async def _service(session: Transaction, caller: CallerDep) -> PauseService:
     return PauseService(session, caller.organization_id)
 
 

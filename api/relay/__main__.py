@@ -10,7 +10,7 @@ import sys
 from prometheus_client import start_http_server
 
 from api.database import Database
-from api.deliveries.dispatcher import Dispatcher
+from api.deliveries.sending import deliver
 from api.gateway.logs import configure
 from api.metrics.registry import REGISTRY
 from api.notifications import Listener
@@ -28,7 +28,7 @@ async def serve(settings: Settings) -> None:
     egress = EgressClient(egress_policy())
     await listener.start()
     task = asyncio.create_task(Relay(settings, database, listener, airflow).run())
-    sender = asyncio.create_task(Dispatcher(settings, database, listener, egress).run())
+    sender = asyncio.create_task(deliver(settings, database, listener, egress))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)

@@ -15,7 +15,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/retention", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> RetentionService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> RetentionService:
     return RetentionService(session, caller.organization_id, settings)
 
 

@@ -27,7 +27,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1", tags=["reviews"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ReviewService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ReviewService:
     return ReviewService(session, caller, settings)
 
 

@@ -26,12 +26,12 @@ from api.signing.endpoints import KeysDep
 router = APIRouter(prefix="/api/v1/auth", tags=["identity"], route_class=EdgeRoute)
 
 
-def keep_secret(response: Response) -> None:
+async def keep_secret(response: Response) -> None:
     """Keep an answer out of every cache."""
     response.headers["cache-control"] = "no-store"
 
 
-def _service(database: DatabaseDep, keys: KeysDep) -> SessionService:
+async def _service(database: DatabaseDep, keys: KeysDep) -> SessionService:
     return SessionService(database, keys)
 
 

@@ -11,7 +11,7 @@ from api.signing.keys import ANNOUNCE_SECONDS, KeyRing
 router = APIRouter(tags=["identity"])
 
 
-def get_keys(request: Request) -> KeyRing:
+async def get_keys(request: Request) -> KeyRing:
     """Return the application's signing keys."""
     keys = request.app.state.keys
     assert isinstance(keys, KeyRing)

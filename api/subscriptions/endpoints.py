@@ -16,7 +16,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/subscriptions", tags=["subscriptions"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> SubscriptionService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> SubscriptionService:
     return SubscriptionService(session, caller.organization_id, settings)
 
 

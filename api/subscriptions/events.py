@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import notifications
+from api.database import BROKERED
+from api.subscriptions.event_types import EventType
 from api.subscriptions.repository import SubscriptionRepository
 
-EventType = Literal["agent.created", "agent.published", "execution.started", "execution.finished"]
-EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
-FINISHED: EventType = "execution.finished"
 SOURCE = "/agent-factory"
 
 
@@ -27,14 +26,20 @@ async def tell(
     *,
     execution_id: UUID | None = None,
 ) -> None:
-    """Have an event delivered to who subscribed to it. Inputs and outputs are never in it: ids, by which who may reads.
+    """Have an event delivered to who subscribed to it, and to the broker where there is one that hears it. Inputs and
+    outputs are never in it: ids, by which who may reads.
 
     :param subject: What it is about, as a path of the API.
     """
     subscriptions = SubscriptionRepository(session, organization_id)
-    if not await subscriptions.hears(event_type):
+    has_subscriber, is_brokered = await subscriptions.hears(event_type), event_type in session.info[BROKERED]
+    if not has_subscriber and not is_brokered:
         return
-    await subscriptions.put_out(event_type, execution_id, as_cloud_event(event_type, subject, data))
+    body = as_cloud_event(event_type, subject, data)
+    if has_subscriber:
+        await subscriptions.put_out(event_type, execution_id, body)
+    if is_brokered:
+        await subscriptions.put_out_to_broker(event_type, execution_id, body)
     await notifications.notify(session, notifications.DELIVERIES)
 
 

@@ -13,6 +13,9 @@ from api.models import WebhookDelivery, WebhookSubscription
 
 _now = func.clock_timestamp
 
+BROKER_URL = "amqp:"
+"""Stands for the broker's address."""
+
 
 class SubscriptionRepository:
     """Subscriptions of one organisation."""
@@ -99,6 +102,21 @@ class SubscriptionRepository:
         ).where(*self._hearing(event_type))
         columns = ["organization_id", "kind", "execution_id", "subscription_id", "event_type", "url", "body", "status"]
         await self._session.execute(insert(WebhookDelivery).from_select(columns, chosen))
+
+    async def put_out_to_broker(self, event_type: str, execution_id: UUID | None, body: str) -> None:
+        """Have an event published to the broker, once the transaction commits."""
+        await self._session.execute(
+            insert(WebhookDelivery).values(
+                organization_id=self._organization_id,
+                kind="broker",
+                execution_id=execution_id,
+                event_type=event_type,
+                # Where the broker is concerns nobody who may look at it.
+                url=BROKER_URL,
+                body=body,
+                status="pending",
+            )
+        )
 
     def _hearing(self, event_type: str) -> tuple[ColumnElement[bool], ...]:
         types = WebhookSubscription.event_types

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from typing_extensions import TypeAliasType
 
-from api.subscriptions.events import EventType
+from api.subscriptions.event_types import EventType
 
 SubscribedEvent = TypeAliasType("SubscribedEvent", EventType)
 """Has a name of its own in the OpenAPI document."""

@@ -16,7 +16,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/teams", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep) -> TeamService:
+async def _service(session: Transaction, caller: CallerDep) -> TeamService:
     return TeamService(session, caller)
 
 

@@ -39,11 +39,11 @@ _BODY: dict[str, Any] = {
 }
 
 
-def _exports(session: Transaction, caller: CallerDep) -> ExportService:
+async def _exports(session: Transaction, caller: CallerDep) -> ExportService:
     return ExportService(session, caller)
 
 
-def _imports(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ImportService:
+async def _imports(session: Transaction, caller: CallerDep, settings: SettingsDep) -> ImportService:
     return ImportService(session, caller, settings)
 
 

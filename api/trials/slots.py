@@ -42,7 +42,7 @@ class TrialSlots:
             del self._taken[organization_id]
 
 
-def get_slots(request: Request) -> TrialSlots:
+async def get_slots(request: Request) -> TrialSlots:
     """Return the application's places."""
     slots = request.app.state.trials
     assert isinstance(slots, TrialSlots)

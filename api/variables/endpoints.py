@@ -22,7 +22,7 @@ from api.variables.service import VariableService
 router = APIRouter(prefix="/api/v1/variables", tags=["variables"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> VariableService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> VariableService:
     return VariableService(session, caller.organization_id, settings)
 
 

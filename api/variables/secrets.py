@@ -36,7 +36,7 @@ class SecretStore:
 
         :raises UnsealError: It was sealed with another key or for another place.
         """
-        row = await VariableRepository(self._session, organization_id).find(environment, name)
-        if row is None or row.sealed is None:
+        sealed = await VariableRepository(self._session, organization_id).sealed(environment, name)
+        if sealed is None:
             return None
-        return SecretStr(self._cipher.open(row.sealed, str(organization_id), environment, name).decode())
+        return SecretStr(self._cipher.open(sealed, str(organization_id), environment, name).decode())

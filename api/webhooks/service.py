@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.database import narrow
 from api.idempotency.keys import RequestKey
 from api.organizations.repository import OrganizationRepository
 from api.problems import Problem, not_found
@@ -24,10 +23,9 @@ async def find_route(session: AsyncSession, organization: str, path: str, method
     unknown = not_found("webhook", f"{organization}/{path}")
     if "\x00" in organization + path:
         raise unknown
-    organization_id = await OrganizationRepository(session).find(organization)
+    organization_id = await OrganizationRepository(session).enter(organization)
     if organization_id is None:
         raise unknown
-    await narrow(session, organization_id)
     routes = await RouteRepository(session, organization_id).at(path)
     if not routes:
         raise unknown

@@ -19,6 +19,8 @@ from compiler.diagnostics import pointer
 from compiler.plan import Plan
 
 CACHED_PLANS = 256
+CACHED_BYTES = 16_000_000
+"""Of their JSON; read, a plan takes about five times as much."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +49,40 @@ class LoadedPlan:
 
 
 class PlanCache:
-    """The plans that were used last. One a process; keyed by organisation, so that no tenant reads another's."""
+    """The plans that were used last. One a process; keyed by organisation, so that no tenant reads another's.
 
-    def __init__(self) -> None:
-        self._plans: OrderedDict[tuple[UUID, str], LoadedPlan] = OrderedDict()
+    What is known by its digest never changes, so nothing in it becomes wrong.
+
+    :param most: Plans.
+    :param most_bytes: Of their JSON together. A larger plan is read each time.
+    """
+
+    def __init__(self, most: int = CACHED_PLANS, most_bytes: int = CACHED_BYTES) -> None:
+        self._plans: OrderedDict[tuple[UUID, str], tuple[LoadedPlan, int]] = OrderedDict()
+        self._most, self._most_bytes = most, most_bytes
+        self._bytes = 0
 
     async def load(self, session: AsyncSession, organization_id: UUID, digest: str) -> LoadedPlan:
         """Return a published plan."""
         key = (organization_id, digest)
-        loaded = self._plans.get(key)
-        if loaded is None:
-            content = await ArtifactRepository(session, organization_id).content(digest)
-            assert content is not None, "a version's plan is stored with it"
-            loaded = self._plans[key] = LoadedPlan(Plan.from_bytes(content))
-            if len(self._plans) > CACHED_PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(key)
+        if key in self._plans:
+            self._plans.move_to_end(key)
+            return self._plans[key][0]
+        content = await ArtifactRepository(session, organization_id).content(digest)
+        assert content is not None, "a version's plan is stored with it"
+        loaded = LoadedPlan(Plan.from_bytes(content))
+        self._keep(key, loaded, len(content))
         return loaded
 
+    def _keep(self, key: tuple[UUID, str], loaded: LoadedPlan, size: int) -> None:
+        # Somebody else may have loaded it meanwhile.
+        self._bytes += size - self._plans.pop(key, (loaded, 0))[1]
+        self._plans[key] = (loaded, size)
+        while len(self._plans) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= self._plans.popitem(last=False)[1][1]
 
-def get_plans(request: Request) -> PlanCache:
+
+async def get_plans(request: Request) -> PlanCache:
     """Return the application's plans."""
     plans = request.app.state.plans
     assert isinstance(plans, PlanCache)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -93,6 +93,21 @@ def _versions() -> Select[UUID, UUID, UUID, str, int, str, str, bool]:
     )
 
 
+# Put together once: accepting asks these for each request, and putting them together takes longer than running them.
+_CURRENT = (
+    _versions()
+    .where(Agent.organization_id == bindparam("organization"), Agent.workflow_id == bindparam("workflow"))
+    .order_by(WorkflowVersion.number.desc())
+    .limit(1)
+)
+_ROUTES = (
+    select(WebhookRoute.agent_id, Agent.workflow_id, WebhookRoute.method, WebhookRoute.config)
+    .join(Agent, (Agent.organization_id == WebhookRoute.organization_id) & (Agent.id == WebhookRoute.agent_id))
+    .where(WebhookRoute.organization_id == bindparam("organization"), WebhookRoute.path == bindparam("path"))
+    .order_by(WebhookRoute.method)
+)
+
+
 class WorkflowRepository:
     """Workflows of one organisation."""
 
@@ -118,9 +133,9 @@ class WorkflowRepository:
 
     async def current(self, workflow_id: str) -> PublishedVersion | None:
         """Return the version that new executions use."""
-        return await self._first(
-            _versions().where(Agent.workflow_id == workflow_id).order_by(WorkflowVersion.number.desc())
-        )
+        values = {"organization": self._organization_id, "workflow": workflow_id}
+        row = (await self._session.execute(_CURRENT, values)).first()
+        return PublishedVersion(*row) if row else None
 
     async def by_id(self, version_id: UUID) -> PublishedVersion | None:
         """Return a version."""
@@ -236,13 +251,8 @@ class RouteRepository:
 
     async def at(self, path: str) -> list[Route]:
         """Return the routes of a path, one a method, ordered by method."""
-        query = (
-            select(WebhookRoute.agent_id, Agent.workflow_id, WebhookRoute.method, WebhookRoute.config)
-            .join(Agent, (Agent.organization_id == WebhookRoute.organization_id) & (Agent.id == WebhookRoute.agent_id))
-            .where(WebhookRoute.organization_id == self._organization_id, WebhookRoute.path == path)
-            .order_by(WebhookRoute.method)
-        )
-        return [Route(*row) for row in await self._session.execute(query)]
+        values = {"organization": self._organization_id, "path": path}
+        return [Route(*row) for row in await self._session.execute(_ROUTES, values)]
 
     async def clear(self, agent_id: UUID) -> None:
         """Remove the routes of a workflow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.settings import Settings, SettingsError, load_settings
+from api.subscriptions.event_types import EVENT_TYPES
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +54,13 @@ def test_missing_or_empty(environment: pytest.MonkeyPatch, name: str, value: str
         ("API_PORT", "0"),
         ("ORGANIZATION", "Not A Slug"),
         ("RELAY", "hidden"),
+        ("AMQP_URL", "hidden"),
+        ("AMQP_URL", "redis://u:hidden@h/"),
+        ("AMQP_URL", "amqp://u:hidden@/"),
+        ("AMQP_URL", "amqp://u:hidden@h:port/"),
+        ("AMQP_EXCHANGE", "amq.topic"),
+        ("AMQP_EXCHANGE", "hid den"),
+        ("AMQP_EVENT_TYPES", "agent.created,agent.lost"),
     ],
 )
 def test_wrong(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -66,9 +74,20 @@ def test_wrong(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
 def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AGENT_FACTORY_API_TOKEN", "s3cret-token")
     environment.setenv("OPENAI_API_KEY", "s3cret-key")
+    environment.setenv("AGENT_FACTORY_AMQP_URL", "amqps://factory:s3cret-password@rabbit.example:5671/vhost")
     settings = load_settings()
+    assert settings.amqp_url is not None
     assert settings.openai_api_key is not None
     assert "s3cret" not in repr(settings)
+
+
+def test_which_events_go_to_the_broker(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AGENT_FACTORY_AMQP_EVENT_TYPES", "agent.created, execution.finished")
+    assert load_settings().brokered_events == frozenset()
+    environment.setenv("AGENT_FACTORY_AMQP_URL", "amqp://factory:word@127.0.0.1/")
+    assert load_settings().brokered_events == {"agent.created", "execution.finished"}
+    environment.setenv("AGENT_FACTORY_AMQP_EVENT_TYPES", "")
+    assert load_settings().brokered_events == set(EVENT_TYPES)
 
 
 def test_mail_does_not_leave_in_the_clear(environment: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ async def _is_set(news: asyncio.Event, seconds: float) -> bool:
         return False
 
 
-def get_streams(request: Request) -> Streams:
+async def get_streams(request: Request) -> Streams:
     """Return the application's open streams."""
     streams = request.app.state.streams
     assert isinstance(streams, Streams)

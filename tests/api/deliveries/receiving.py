@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from api.deliveries.dispatcher import Dispatcher
+from api.settings import Settings
 from operators.egress import EgressClient, EgressPolicy
 from tests.api.control_plane import ControlPlane
 
@@ -48,12 +49,14 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def dispatching(plane: ControlPlane, *, allow: str = "127.0.0.1") -> AsyncIterator[Dispatcher]:
+async def dispatching(
+    plane: ControlPlane, *, allow: str = "127.0.0.1", settings: Settings | None = None
+) -> AsyncIterator[Dispatcher]:
     """A dispatcher that may reach hosts of this machine."""
     egress = EgressClient(EgressPolicy.parse(allow))
     state = plane.app.state
     try:
-        yield Dispatcher(state.settings, plane.database, state.listener, egress)
+        yield Dispatcher(settings or state.settings, plane.database, state.listener, egress)
     finally:
         await egress.close()
 

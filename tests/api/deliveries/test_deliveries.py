@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook
 
-from api.deliveries.dispatcher import DELAYS
+from api.deliveries.attempts import DELAYS
 from tests.api.control_plane import ControlPlane, webhook, workflow
 from tests.api.deliveries.receiving import Receiver, dispatching, make_due, receiving
 from tests.api.webhooks.signing import SECRET
@@ -164,6 +164,22 @@ class TestAttempts:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert json.loads(receiver.messages[0][1])["data"]["status"] == "cancelled"
+
+    async def test_wakes_by_itself(self, control_plane: ControlPlane) -> None:
+        settings = control_plane.app.state.settings.model_copy(update={"relay_poll_seconds": 3600.0})
+        async with receiving() as receiver, dispatching(control_plane, settings=settings) as dispatcher:
+            task = asyncio.create_task(dispatcher.run())
+            ended = await accepted(control_plane, receiver.url)
+            # The first may be found by its first look; the others are told of.
+            for number in range(1, 4):
+                await cancel(control_plane, ended)
+                async with asyncio.timeout(20):
+                    while len(receiver.messages) < number:
+                        await asyncio.sleep(0.02)
+                answer = await call(control_plane, receiver.url, name=f"n{number}")
+                ended = answer.json()["execution_id"]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 class TestEndpoints:

@@ -94,6 +94,7 @@ def test_the_platforms_own_endpoints() -> None:
     policy = egress_policy(
         {
             "AGENT_FACTORY_API_URL": "http://127.0.0.1:8700",
+            "AGENT_FACTORY_AMQP_URL": "amqps://u:p@rabbit.internal/vhost",
             "AGENT_FACTORY_REDIS_URL": "redis://:secret@cache.internal/0",
             "AIRFLOW__API__BASE_URL": "https://airflow.example/x",
             "AIRFLOW__CELERY__RESULT_BACKEND": "db+postgresql://u:p@db.internal/airflow",
@@ -103,6 +104,7 @@ def test_the_platforms_own_endpoints() -> None:
     )
     assert policy.own == (
         Endpoint("127.0.0.1", 8700),
+        Endpoint("rabbit.internal", 5671),
         Endpoint("cache.internal", 6379),
         Endpoint("airflow.example", 443),
         Endpoint("db.internal", 5432),

@@ -89,6 +89,37 @@ class Cluster:
             if refusal.status != 404:
                 raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
 
+    def change(self, pod: V1Pod, patch: dict[str, Any]) -> V1Pod | None:
+        """Change a pod, unless somebody else has changed it since it was read; None where that is so, or it is gone.
+
+        :param patch: A strategic merge patch.
+        """
+        metadata = {**patch.get("metadata", {}), "resourceVersion": pod.metadata.resource_version}
+        try:
+            return self._call(
+                self._api.patch_namespaced_pod, pod.metadata.name, self.namespace, {**patch, "metadata": metadata}
+            )
+        except _RefusedError as refusal:
+            if refusal.status in (404, 409):
+                return None
+            raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
+
+    def delete_unchanged(self, pod: V1Pod) -> bool:
+        """Delete a pod, unless somebody else has changed it since it was read; tell whether it goes."""
+        from kubernetes.client import V1DeleteOptions, V1Preconditions
+
+        seen = V1Preconditions(uid=pod.metadata.uid, resource_version=pod.metadata.resource_version)
+        try:
+            self._call(
+                self._api.delete_namespaced_pod, pod.metadata.name, self.namespace,
+                body=V1DeleteOptions(preconditions=seen),
+            )  # fmt: skip
+        except _RefusedError as refusal:
+            if refusal.status in (404, 409):
+                return refusal.status == 404
+            raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
+        return True
+
     def annotate(self, name: str, key: str, value: str) -> None:
         """Write an annotation; harmless where the pod is gone."""
         try:

@@ -83,7 +83,7 @@ def claim(
     made = warm_pod(kind, settings)
     pods = idle_pods(cluster, made.metadata.labels[POOL])
     # Those who claim at the same time begin at different ones.
-    for pod in sorted(filter(_is_ready, pods), key=lambda pod: digest(pod.metadata.name + job)):
+    for pod in sorted(filter(is_ready, pods), key=lambda pod: digest(pod.metadata.name + job)):
         labels = {**place.labels(kind.network), POOL: None}
         annotations = {CLAIMED: job, CLAIMED_AT: f"{time.time():.3f}"}
         patch = {
@@ -149,7 +149,7 @@ def keep(cluster: Cluster, settings: PodSettings) -> dict[str, int]:
     # A policy of images may have changed since somebody asked for them.
     kinds = [each for each in settings.warm if not image_refusal(each.image, settings.images, digests=settings.digests)]
     sizes = {warm_pod(kind, settings).metadata.labels[POOL]: kind.size for kind in kinds}
-    for pod in sorted(idle_pods(cluster), key=lambda pod: (not _is_ready(pod), age(pod))):
+    for pod in sorted(idle_pods(cluster), key=lambda pod: (not is_ready(pod), age(pod))):
         pool = pod.metadata.labels[POOL]
         if sizes.get(pool, 0) > 0 and _is_of_use(pod, settings):
             sizes[pool] -= 1
@@ -199,7 +199,7 @@ def _carried() -> str:
     return receive.carried(programs())
 
 
-def _is_ready(pod: V1Pod) -> bool:
+def is_ready(pod: V1Pod) -> bool:
     """Tell whether an idle pod can take a job now."""
     statuses = (container(pod, BASE), container(pod, STEWARD))
     return age(pod) < IDLE_SECONDS and all(status is not None and status.state.running for status in statuses)
@@ -207,7 +207,7 @@ def _is_ready(pod: V1Pod) -> bool:
 
 def _is_of_use(pod: V1Pod, settings: PodSettings) -> bool:
     """Tell whether an idle pod can take a job, or will be able to."""
-    if _is_ready(pod):
+    if is_ready(pod):
         return True
     return pod.status.phase in ("Pending", "Running") and not _has_ended(pod) and age(pod) < settings.start_seconds
 

@@ -97,11 +97,21 @@ class TestCluster:
         """Return a client with the rights that Airflow has in an organisation's namespace."""
         return self.api(self.folder / f"{organization}.kubeconfig")
 
+    def pod_settings(self) -> PodSettings:
+        """Return how the organisation's pods are made."""
+        return pod_settings(self.settings, ORGANIZATION)
+
+    def quota_used(self, what: str) -> str:
+        """Return how much of the organisation's quota is used."""
+        quota = self.api().read_namespaced_resource_quota("agent-factory", PREFIX + ORGANIZATION)
+        used: str = (quota.status.used or {}).get(what, "")
+        return used
+
     def pool(self, unit: str = "local", *, deadline_seconds: float = 600, **changes: Any) -> PodPool:
         """Return a pool of pods in the organisation's namespace, with Airflow's rights."""
 
         async def settings() -> PodSettings:
-            return pod_settings(self.settings, ORGANIZATION).model_copy(update=changes)
+            return self.pod_settings().model_copy(update=changes)
 
         return PodPool(
             lambda namespace: Cluster(self.airflow_api(), namespace), settings, unit=unit,

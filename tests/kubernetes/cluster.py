@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -137,9 +138,9 @@ class TestCluster:
         found = self.api().list_namespaced_pod(PREFIX + ORGANIZATION, label_selector=selector).items
         return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
-    def pools(self, plan: Plan) -> PodPool:
+    def pools(self, plan: Plan, **changes: Any) -> PodPool:
         """Return a pool for each unit of a plan."""
-        return cast("PodPool", PoolPerUnit(plan, self.pool))
+        return cast("PodPool", PoolPerUnit(plan, partial(self.pool, **changes)))
 
     async def run(self, plan: Plan, execution_id: str, pods: PodPool | None = None, **options: Any) -> LocalResult:
         """Run a plan with its pods on the cluster; leave none."""

@@ -150,9 +150,10 @@ class Cluster:
             return bytes(answer.data[:size])
         return b""
 
-    def open(self, name: str, container: str, command: list[str]) -> Stream:
+    def open(self, name: str, container: str, command: list[str], *, limit: int = ANSWER_LIMIT) -> Stream:
         """Start a program in a container.
 
+        :param limit: How many bytes of its output wait here at most.
         :raises StreamClosedError: It cannot be started there now.
         """
         from kubernetes.client import ApiClient, ApiException, CoreV1Api
@@ -169,7 +170,7 @@ class Cluster:
         except (ApiException, AttributeError, OSError, ValueError) as error:
             # Where there is no container to connect with, the client stumbles over its own exception.
             raise StreamClosedError(f"no program could be started in {container}: {type(error).__name__}") from None
-        return Stream(client)
+        return Stream(client, limit)
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
         """Make a call; try again where the API server was away.
@@ -213,8 +214,9 @@ def _after(message: str, mark: str) -> str:
 class Stream:
     """The input and output of a program in a container. One thread at a time."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, limit: int) -> None:
         self._client = client
+        self._limit = limit
         self._buffer = bytearray()
 
     def send(self, data: bytes) -> None:
@@ -301,5 +303,5 @@ class Stream:
             raise StreamClosedError("the program has ended")
         if frame.data and frame.data[0] == STDOUT:
             self._buffer += frame.data[1:]
-            if len(self._buffer) > ANSWER_LIMIT:
+            if len(self._buffer) > self._limit:
                 raise StreamClosedError("the program wrote too much")

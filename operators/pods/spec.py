@@ -50,11 +50,11 @@ class Brought:
     """What a pod has from its beginning, so that nothing need be brought in.
 
     :param files: As :func:`operators.pods.inside.receive.carried` gives them.
-    :param idle_seconds: After which the pod ends where it had no job.
+    :param idle_seconds: After which the pod ends where it had no job; None: it gets none, and has no steward.
     """
 
     files: str
-    idle_seconds: int
+    idle_seconds: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def build_pod(
         metadata=k8s.V1ObjectMeta(name=name, namespace=settings.namespace, labels=labels),
         spec=k8s.V1PodSpec(
             init_containers=[_receiver(settings, brought)],
-            containers=[_base(pod, program), _steward(settings, brought)],
+            containers=[_base(pod, program), *_stewards(settings, brought)],
             volumes=_volumes(pod.limits),
             restart_policy="Never",
             active_deadline_seconds=max(1, int(deadline_seconds)),
@@ -173,10 +173,12 @@ def _receiver(settings: PodSettings, brought: Brought | None) -> V1Container:
     return _trusted(RECEIVER, command, settings, [_mount("given", GIVEN)])
 
 
-def _steward(settings: PodSettings, brought: Brought | None) -> V1Container:
+def _stewards(settings: PodSettings, brought: Brought | None) -> list[V1Container]:
+    if brought is not None and brought.idle_seconds is None:
+        return []
     mounts = [_mount("given", GIVEN), _mount("state", STATE), _mount("results", RESULTS, read_only=True)]
     idle = [] if brought is None else ["idle", str(brought.idle_seconds)]
-    return _trusted(STEWARD, [*PYTHON, f"{GIVEN}/steward.py", *idle], settings, mounts)
+    return [_trusted(STEWARD, [*PYTHON, f"{GIVEN}/steward.py", *idle], settings, mounts)]
 
 
 def _trusted(name: str, command: list[str], settings: PodSettings, mounts: list[Any]) -> V1Container:

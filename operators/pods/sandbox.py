@@ -6,6 +6,7 @@ about itself is believed by nobody but the model that wrote it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -122,7 +123,8 @@ class PodSandboxes:
             if network == "none" and self.network_policies == "tried":
                 self._refuse_open_network(name)
         except BaseException as error:
-            self.destroy(name)
+            with contextlib.suppress(ClusterError):
+                self.destroy(name)
             if isinstance(error, PodFailedError | ClusterError):
                 raise SandboxFailedError(f"the sandbox did not start: {error}", terminal=True) from None
             raise

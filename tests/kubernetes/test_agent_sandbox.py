@@ -45,7 +45,7 @@ class TestCommands:
     def test_output_and_exit_code(self, sandboxes: PodSandboxes, sandbox: str) -> None:
         result = run(sandboxes, sandbox, "echo out; echo error >&2; python3 -c 'print(6 * 7)'; exit 3")
         assert (result.exit_code, result.stdout, result.stderr) == (3, b"out\n42\n", b"error\n")
-        assert not (result.timed_out or result.stdout_cut or result.stderr_cut or result.ended_sandbox)
+        assert [result.timed_out, result.stdout_cut, result.stderr_cut, result.ended_sandbox] == [False] * 4
 
     def test_it_has_its_environment_and_nothing_of_the_clusters(self, sandboxes: PodSandboxes, sandbox: str) -> None:
         lines = run(sandboxes, sandbox, "env | sort; pwd; id -u").stdout.decode().splitlines()
@@ -94,7 +94,7 @@ class TestCommands:
 
     def test_nothing_else_can_be_reached(self, sandboxes: PodSandboxes, sandbox: str) -> None:
         tries = {
-            "root": "touch /x", "programs": "touch /agent-factory/given/x", "token": "ls /var/run/secrets/kubernetes.io",
+            "root": "touch /x", "programs": "touch /agent-factory/given/x", "token": "ls /run/secrets/kubernetes.io",
             "become root": "python3 -c 'import os; os.setuid(0)'", "namespace": "unshare -n true",
             "first process": "cat /proc/1/mem", "mount": "mount -t tmpfs none /tmp",
         }  # fmt: skip
@@ -191,7 +191,9 @@ class TestRefused:
     def test_what_is_no_sandbox_of_ours(self, cluster: TestCluster, sandbox: str) -> None:
         """Another's handle is none here, in the same namespace and in another organisation's."""
         own, theirs = sandboxes_of(cluster), sandboxes_of(cluster)
-        theirs.cluster = Cluster(cluster.airflow_api(), cluster.settings.namespace_of(OTHER))
+        namespace = cluster.settings.namespace_of(OTHER)
+        theirs.settings = theirs.settings.model_copy(update={"namespace": namespace})
+        theirs.cluster = Cluster(cluster.airflow_api(), namespace)
         for stranger in (own, theirs):
             with pytest.raises(SandboxFailedError, match="none"):
                 run(stranger, sandbox, "true")

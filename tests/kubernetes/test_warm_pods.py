@@ -28,8 +28,13 @@ def pods(cluster: TestCluster) -> Iterator[Cluster]:
     """The organisation's pods with Airflow's rights; no idle ones before and after."""
     found = Cluster(cluster.airflow_api(), settings_of(cluster).namespace)
     yield found
-    keep(cluster, found)
-    until(lambda: not found.find(warm.POOL))
+
+    def removed() -> bool:
+        # One whose status changed meanwhile stays for the next round.
+        keep(cluster, found)
+        return not found.find(warm.POOL)
+
+    until(removed, 60)
 
 
 def settings_of(cluster: TestCluster, *kinds: WarmPods, **changes: Any) -> PodSettings:

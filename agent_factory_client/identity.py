@@ -24,6 +24,8 @@ from agent_factory_client.schemas import (
     TeamList,
     TeamView,
     TokenAnswer,
+    WarmPool,
+    WarmPoolsView,
 )
 from agent_factory_client.transport import Transport, path
 
@@ -173,6 +175,14 @@ class Organizations:
         """Set how many days things are kept; None stands for as long as the platform keeps them."""
         body = {"executions": executions, "audit_log": audit_log}
         return self._transport.json(RetentionView, "PUT", path("/retention"), body=body)
+
+    def warm_pods(self) -> WarmPoolsView:
+        """Return which pods are kept started for Python steps."""
+        return self._transport.json(WarmPoolsView, "GET", path("/warm-pods"))
+
+    def set_warm_pods(self, pools: Sequence[WarmPool]) -> WarmPoolsView:
+        """Set which pods are kept started; what an entry leaves out is as in a workflow."""
+        return self._transport.json(WarmPoolsView, "PUT", path("/warm-pods"), body={"pools": [*pools]})
 
 
 class Members:

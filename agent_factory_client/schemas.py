@@ -623,14 +623,16 @@ class PodTiming(TypedDict, closed=True):
     Where the time of a step in a pod went, in milliseconds. What Kubernetes tells has whole seconds only.
 
     ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its first container
-    ran; ``start``: until the tenant's ran; ``run``: the step's own code; ``result``: from its end until we had the
-    result. A step that went into a pod which was running has zeros up to ``start``.
+    ran; ``start``: until the tenant's ran; ``warm``: until a warm pod was the step's, in place of all these; ``run``:
+    the step's own code; ``result``: from its end until we had the result. A step that went into a pod which was
+    running has zeros up to ``warm``.
     """
 
     queued: NotRequired[float]
     scheduled: NotRequired[float]
     image: NotRequired[float]
     start: NotRequired[float]
+    warm: NotRequired[float]
     run: NotRequired[float]
     result: NotRequired[float]
 
@@ -697,6 +699,16 @@ class RelayState(TypedDict):
     paused_workflows: list[PausedWorkflow]
     waiting: int
     dead_letters: int
+
+
+class ResourceLimits(TypedDict, closed=True):
+    """
+    What tenant code may use, in Kubernetes quantities.
+    """
+
+    cpu: NotRequired[str | None]
+    memory: NotRequired[str | None]
+    ephemeral_storage: NotRequired[str | None]
 
 
 class RetentionChange(TypedDict, closed=True):
@@ -1112,6 +1124,34 @@ class VersionView(TypedDict):
     created_at: str
     created_by: str | None
     restored_from: int | None
+
+
+class WarmPool(TypedDict, closed=True):
+    """
+    Pods that wait for Python steps with this image, network and limits; what is left out is as in a workflow.
+    """
+
+    image: NotRequired[str]
+    network: NotRequired[Literal["none", "egress"]]
+    resource_limits: NotRequired[ResourceLimits]
+    size: int
+
+
+class WarmPoolsChange(TypedDict, closed=True):
+    """
+    All of the organisation's warm pods; none: every pod is started when it is needed.
+    """
+
+    pools: list[WarmPool]
+
+
+class WarmPoolsView(TypedDict):
+    """
+    The organisation's warm pods. ``most``: how many may wait at a time, of all kinds together.
+    """
+
+    pools: list[WarmPool]
+    most: int
 
 
 class WorkflowPause(TypedDict):

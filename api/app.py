@@ -44,6 +44,7 @@ from api.invitations.endpoints import router as invitations
 from api.mail.mailer import make_mailer
 from api.members.endpoints import router as members
 from api.metrics.endpoints import router as metrics
+from api.namespaces.endpoints import router as warm_pods
 from api.notifications import Listener
 from api.objects.endpoints import router as outputs
 from api.objects.endpoints import workers as outputs_of_workers
@@ -101,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     public = (health, metrics, executions, approvals, dead_letters, pauses, events, workflows, inputs, runs, forms)
     identity = (sessions, oidc, accounts, api_keys, organizations, members, invitations, teams, signing)
     designer = (agents, versions, templates, reviews, exports, imports, trials, variables)
-    governance = (audit, retention, deletion)
+    governance = (audit, retention, deletion, warm_pods)
     messages = (deliveries, subscriptions)
     for router in (
         *public,

@@ -111,7 +111,7 @@ def _tenant_code(task: Task, fields: TaskFields, isolation: Isolation) -> dict[s
     if not isinstance(task.config, CodeConfig | ContainerConfig):
         return {"timeout_seconds": fields.timeout}
     timeout = fields.timeout or CODE_TIMEOUT_SECONDS
-    limits = _limits(fields.resource_limits)
+    limits = limits_of(fields.resource_limits)
     pod = None
     if isolation == "kubernetes":
         image = fields.runtime_image
@@ -122,7 +122,7 @@ def _tenant_code(task: Task, fields: TaskFields, isolation: Isolation) -> dict[s
     return {"timeout_seconds": timeout, "code": fields.code, "limits": limits, "pod": pod}
 
 
-def _limits(given: ResourceLimits | None) -> Limits:
+def limits_of(given: ResourceLimits | None) -> Limits:
     """Return limits as numbers; what a task does not name has its default."""
     chosen = {**DEFAULT_LIMITS.model_dump(), **(given.model_dump(exclude_none=True) if given else {})}
     return Limits(

@@ -57,6 +57,7 @@ ACTIONS = {
     ("POST", "/api/v1/organizations/{slug}/deletion"): "organization.order_deletion",
     ("DELETE", "/api/v1/organizations/{slug}/deletion"): "organization.call_off_deletion",
     ("PUT", "/api/v1/retention"): "organization.change_retention",
+    ("PUT", "/api/v1/warm-pods"): "organization.change_warm_pods",
     ("PUT", "/api/v1/reviews/policy"): "organization.change_review_policy",
     ("POST", "/api/v1/import"): "organization.import",
     ("PUT", "/api/v1/teams/{team_id}/members/{user_id}"): "team.add_member",

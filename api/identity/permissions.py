@@ -33,6 +33,7 @@ PERMISSIONS = {
     "org:edit": "rename the organisation; say whether publishing needs a review",
     "org:read": "see the organisation",
     "org:retention": "set how long executions and the audit log are kept",
+    "org:warm_pods": "set which pods are kept started for Python steps",
     "platform:organizations": "make organisations",
     "relay:manage": "pause and resume the organisation; have dead letters delivered again",
     "relay:read": "see what is paused and what was given up",

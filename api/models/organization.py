@@ -16,6 +16,8 @@ class Organization(Base):
     ``retention_days`` and ``audit_retention_days`` are null where it keeps things as long as the platform does. From
     ``deletion_due_at`` on it is deleted; from ``deletion_began_at`` on nothing stops that.
 
+    ``warm_pods`` are the pods that wait for its Python steps, as they were asked for; null: none.
+
     While ``paused_at`` is set, none of its executions is given to Airflow; ``resumed_at`` is when the last pause ended.
     """
 
@@ -35,6 +37,7 @@ class Organization(Base):
     audit_retention_days: Mapped[int | None]
     deletion_due_at: Mapped[Timestamp | None]
     deletion_began_at: Mapped[Timestamp | None]
+    warm_pods: Mapped[OptionalJson]
 
 
 class Variable(Base):

@@ -12,6 +12,9 @@ from typing import Any
 
 from api.namespaces.objects import ACCOUNT, ORGANIZATION, namespace, objects
 from api.settings import Settings
+from operators.execution.records import PodSettings
+from operators.pods import warm
+from operators.pods.cluster import Cluster, ClusterError
 from operators.pods.spec import LABEL, MANAGER, selector
 
 TOKEN_SECONDS = 24 * 3600
@@ -73,14 +76,26 @@ class Namespaces:
         except _errors() as error:
             raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
 
+    def warm(self, organization: str, settings: PodSettings) -> dict[str, int]:
+        """Keep an organisation's warm pods; return the counts of :func:`operators.pods.warm.keep`.
+
+        :raises NamespaceError: The API server refused, or is away.
+        """
+        try:
+            return warm.keep(Cluster(self._api, settings.namespace), settings)
+        except ClusterError as error:
+            raise NamespaceError(f"the warm pods of {organization!r}: {error}") from None
+
     def pods(self, organization: str) -> list[tuple[str, str, datetime]]:
-        """Return name, execution and age of an organisation's pods.
+        """Return name, execution and age of an organisation's pods; the idle ones have no execution and are left out.
 
         :raises NamespaceError: The API server refused, or is away.
         """
         name = self._settings.namespace_of(organization)
         try:
-            found = self._api.list_namespaced_pod(name, label_selector=selector(MANAGER), _request_timeout=TIMEOUT)
+            found = self._api.list_namespaced_pod(
+                name, label_selector=f"{selector(MANAGER)},!{warm.POOL}", _request_timeout=TIMEOUT
+            )
         except _errors() as error:
             if getattr(error, "status", None) == 404:
                 return []

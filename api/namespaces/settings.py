@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from api.problems import Problem
 from api.settings import Settings
-from operators.execution.records import PodSettings
+from operators.execution.records import PodSettings, WarmPods
 
 
-def pod_settings(settings: Settings, organization: str) -> PodSettings:
+def pod_settings(settings: Settings, organization: str, warm: Sequence[WarmPods] = ()) -> PodSettings:
     """Return how an organisation's pods are made.
+
+    :param warm: Those that it keeps started.
 
     :raises Problem: 409 where this installation runs code in processes.
     """
@@ -27,4 +31,5 @@ def pod_settings(settings: Settings, organization: str) -> PodSettings:
         pull_secrets=list(settings.pod_pull_secrets),
         start_seconds=settings.pod_start_seconds,
         hold_seconds=settings.pod_hold_seconds,
+        warm=list(warm),
     )

@@ -164,7 +164,7 @@ async def emit_step_event(
 @router.get("/pods", responses={409: {"description": "Code runs in processes here"}})
 async def get_pod_settings(service: Service, settings: SettingsDep) -> PodSettings:
     """Return how pods of the execution are made."""
-    return pod_settings(settings, service.organization)
+    return pod_settings(settings, service.organization, await service.warm_pods())
 
 
 @router.get("/credentials/models/{provider}")

@@ -17,6 +17,7 @@ from api.executions.live.watching import notify_watchers
 from api.executions.reopening import Reopening
 from api.executions.repository import ENDED, trigger_type
 from api.metrics.recording import record_steps
+from api.namespaces.service import warm_pods_of
 from api.problems import Problem, not_found
 from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
@@ -38,6 +39,7 @@ from operators.execution.records import (
     LeaseRequest,
     Settling,
     StepRecord,
+    WarmPods,
 )
 
 
@@ -83,6 +85,10 @@ class RuntimeService:
     def organization(self) -> str:
         """The slug of the execution's organisation."""
         return self._execution.organization
+
+    async def warm_pods(self) -> list[WarmPods]:
+        """Return the pods that the execution's organisation keeps started."""
+        return await warm_pods_of(self._session, self._row.organization_id)
 
     async def lease(self, request: LeaseRequest) -> LeaseGrant:
         """Grant a unit's lease.

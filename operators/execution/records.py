@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from compiler.plan import Limits, Network
+
 StepStatus = Literal["pending", "running", "success", "failed", "skipped", "upstream_failed", "cancelled"]
 ExecutionStatus = Literal["pending", "running", "success", "failed", "cancelled"]
 FinalStatus = Literal["success", "failed", "cancelled"]
@@ -58,14 +60,16 @@ class PodTiming(Record):
     """Where the time of a step in a pod went, in milliseconds. What Kubernetes tells has whole seconds only.
 
     ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its first container
-    ran; ``start``: until the tenant's ran; ``run``: the step's own code; ``result``: from its end until we had the
-    result. A step that went into a pod which was running has zeros up to ``start``.
+    ran; ``start``: until the tenant's ran; ``warm``: until a warm pod was the step's, in place of all these; ``run``:
+    the step's own code; ``result``: from its end until we had the result. A step that went into a pod which was
+    running has zeros up to ``warm``.
     """
 
     queued: float = 0.0
     scheduled: float = 0.0
     image: float = 0.0
     start: float = 0.0
+    warm: float = 0.0
     run: float = 0.0
     result: float = 0.0
 
@@ -320,8 +324,20 @@ class ModelCredential(Record):
     base_url: str | None = None
 
 
+class WarmPods(Record):
+    """Pods of one kind that an organisation keeps started, for Python steps with this image, network and limits.
+
+    :param size: How many wait at a time.
+    """
+
+    image: str
+    network: Network
+    limits: Limits
+    size: int
+
+
 class PodSettings(Record):
-    """How pods of an execution are made: the deployment's settings, none of them a tenant's.
+    """How pods of an execution are made: the deployment's settings and, in ``warm``, the organisation's.
 
     :param namespace: The organisation's.
     :param runner_image: Of the trusted containers; it needs ``python3``.
@@ -331,6 +347,7 @@ class PodSettings(Record):
     :param pull_secrets: Names of secrets in the namespace.
     :param start_seconds: How long a pod may take until it runs.
     :param hold_seconds: How long a worker waits for a pod before it gives itself back.
+    :param warm: Kinds of pods that are kept started.
     """
 
     namespace: str
@@ -341,6 +358,7 @@ class PodSettings(Record):
     pull_secrets: list[str] = Field(default_factory=list)
     start_seconds: float = 300.0
     hold_seconds: float = 10.0
+    warm: list[WarmPods] = Field(default_factory=list)
 
 
 def step_view(record: StepRecord) -> dict[str, Any]:

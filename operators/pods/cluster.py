@@ -92,6 +92,37 @@ class Cluster:
             if refusal.status != 404:
                 raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
 
+    def change(self, pod: V1Pod, patch: dict[str, Any]) -> V1Pod | None:
+        """Change a pod, unless somebody else has changed it since it was read; None where that is so, or it is gone.
+
+        :param patch: A strategic merge patch.
+        """
+        metadata = {**patch.get("metadata", {}), "resourceVersion": pod.metadata.resource_version}
+        try:
+            return self._call(
+                self._api.patch_namespaced_pod, pod.metadata.name, self.namespace, {**patch, "metadata": metadata}
+            )
+        except _RefusedError as refusal:
+            if refusal.status in (404, 409):
+                return None
+            raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
+
+    def delete_unchanged(self, pod: V1Pod) -> bool:
+        """Delete a pod, unless somebody else has changed it since it was read; tell whether it goes."""
+        from kubernetes.client import V1DeleteOptions, V1Preconditions
+
+        seen = V1Preconditions(uid=pod.metadata.uid, resource_version=pod.metadata.resource_version)
+        try:
+            self._call(
+                self._api.delete_namespaced_pod, pod.metadata.name, self.namespace,
+                body=V1DeleteOptions(preconditions=seen),
+            )  # fmt: skip
+        except _RefusedError as refusal:
+            if refusal.status in (404, 409):
+                return refusal.status == 404
+            raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
+        return True
+
     def annotate(self, name: str, key: str, value: str) -> None:
         """Write an annotation; harmless where the pod is gone."""
         try:
@@ -122,9 +153,10 @@ class Cluster:
             return bytes(answer.data[:size])
         return b""
 
-    def open(self, name: str, container: str, command: list[str]) -> Stream:
+    def open(self, name: str, container: str, command: list[str], *, limit: int = ANSWER_LIMIT) -> Stream:
         """Start a program in a container.
 
+        :param limit: How many bytes of its output wait here at most.
         :raises StreamClosedError: It cannot be started there now.
         """
         from kubernetes.client import ApiClient, ApiException, CoreV1Api
@@ -141,7 +173,7 @@ class Cluster:
         except (ApiException, AttributeError, OSError, ValueError) as error:
             # Where there is no container to connect with, the client stumbles over its own exception.
             raise StreamClosedError(f"no program could be started in {container}: {type(error).__name__}") from None
-        return Stream(client)
+        return Stream(client, limit)
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
         """Make a call; try again where the API server was away.
@@ -185,8 +217,9 @@ def _after(message: str, mark: str) -> str:
 class Stream:
     """The input and output of a program in a container. One thread at a time."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, limit: int) -> None:
         self._client = client
+        self._limit = limit
         self._buffer = bytearray()
 
     def send(self, data: bytes) -> None:
@@ -274,5 +307,5 @@ class Stream:
             raise StreamClosedError("the program has ended")
         if frame.data and frame.data[0] == STDOUT:
             self._buffer += frame.data[1:]
-            if len(self._buffer) > ANSWER_LIMIT:
+            if len(self._buffer) > self._limit:
                 raise StreamClosedError("the program wrote too much")

@@ -22,7 +22,8 @@ MAP_PODS = 4
 """How many pods the items of a map share at most."""
 _INSIDE = Path(__file__).parent / "inside"
 _SANDBOX = Path(__file__).parents[1] / "sandbox"
-_KEEPER = Program(command=("python3", "-I", "-B", "-X", "utf8", f"{GIVEN}/serve.py"))
+KEEPER = Program(command=("python3", "-I", "-B", "-X", "utf8", f"{GIVEN}/serve.py"))
+"""Runs Python steps, one after the other."""
 _NODE = (
     f'exec node --max-old-space-size="$0" --no-warnings {GIVEN}/node_step.js <{GIVEN}/{INPUT_FILE} '
     f"3>{RESULTS}/{OUTPUT_FILE}"
@@ -66,7 +67,7 @@ def code_job(step: Step, job: Job) -> PodJob:
     if job.language == "python":
         payload = payload_of(job)
         request = orjson.dumps({**request_of(job, None, 0.0), "size": len(payload)}) + b"\n" + payload
-        return PodJob(step.pod, _KEEPER, company, job.timeout_seconds, (), request, job)
+        return PodJob(step.pod, KEEPER, company, job.timeout_seconds, (), request, job)
     heap = str(max(16, job.limits.memory_bytes // 1_048_576))
     program = Program(command=("sh", "-c", _NODE, heap), gives_file=True)
     return PodJob(step.pod, program, company, job.timeout_seconds, ((INPUT_FILE, payload_of(job).decode()),), b"", job)

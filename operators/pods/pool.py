@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 from compiler.images import image_refusal
 from operators.execution.records import PodSettings
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LATEST_LOOK_SECONDS = 300.0
 """How long a step that gave its worker back at most sleeps, should nobody tell of its pod."""
+P = ParamSpec("P")
 GRACE_SECONDS = 5.0
 """How much longer than a step's time-out we wait for its end: the pod's keeper ends it first."""
 
@@ -77,6 +78,7 @@ class PodPool:
         self._ask_settings = settings
         self._opening = asyncio.Lock()
         self._open: tuple[PodSettings, Cluster] | None = None
+        self._meanwhile: set[asyncio.Task[object]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
         self.unit = unit
         self.deadline_seconds = deadline_seconds
@@ -125,8 +127,15 @@ class PodPool:
         self.current(None)
         return len(pods)
 
+    def meanwhile(self, function: Callable[P, object], *arguments: P.args, **options: P.kwargs) -> None:
+        """Call something in a thread that no job waits for; :meth:`close` does."""
+        task = asyncio.create_task(asyncio.to_thread(function, *arguments, **options))
+        self._meanwhile.add(task)
+        task.add_done_callback(self._meanwhile.discard)
+
     async def close(self) -> None:
         """Leave the pods; they go on."""
+        await asyncio.gather(*self._meanwhile, return_exceptions=True)
         for attached in self.slots.values():
             while attached.idle:
                 await asyncio.to_thread(attached.idle.pop().close)

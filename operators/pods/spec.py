@@ -46,6 +46,18 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """What a pod has from its beginning, so that nothing need be brought in.
+
+    :param files: As :func:`operators.pods.inside.receive.carried` gives them.
+    :param idle_seconds: After which the pod ends where it had no job; None: it gets none, and has no steward.
+    """
+
+    files: str
+    idle_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a pod belongs.
 
@@ -84,21 +96,30 @@ def pod_name(place: Place, job: str) -> str:
 
 
 def build_pod(
-    name: str, place: Place, pod: Pod, program: Program, settings: PodSettings, deadline_seconds: float
+    name: str,
+    labels: dict[str, str],
+    pod: Pod,
+    program: Program,
+    settings: PodSettings,
+    deadline_seconds: float,
+    *,
+    brought: Brought | None = None,
 ) -> V1Pod:
     """Return a hardened pod.
 
+    :param labels: By which it is found again; its network policy is among them.
     :param deadline_seconds: When the node ends it, whatever else happens.
+    :param brought: Of a warm pod; None: its files are brought in by ``exec``.
     """
     from kubernetes import client as k8s
 
     return k8s.V1Pod(
         api_version="v1",
         kind="Pod",
-        metadata=k8s.V1ObjectMeta(name=name, namespace=settings.namespace, labels=place.labels(pod.network)),
+        metadata=k8s.V1ObjectMeta(name=name, namespace=settings.namespace, labels=labels),
         spec=k8s.V1PodSpec(
-            init_containers=[_receiver(settings)],
-            containers=[_base(pod, program), _steward(settings)],
+            init_containers=[_receiver(settings, brought)],
+            containers=[_base(pod, program), *_stewards(settings, brought)],
             volumes=_volumes(pod.limits),
             restart_policy="Never",
             active_deadline_seconds=max(1, int(deadline_seconds)),
@@ -145,14 +166,19 @@ def _base(pod: Pod, program: Program) -> V1Container:
     )
 
 
-def _receiver(settings: PodSettings) -> V1Container:
+def _receiver(settings: PodSettings, brought: Brought | None) -> V1Container:
     command = [*PYTHON, "-c", receive.WAIT, str(int(settings.start_seconds))]
+    if brought is not None:
+        command = [*PYTHON, "-c", receive.CARRY, brought.files]
     return _trusted(RECEIVER, command, settings, [_mount("given", GIVEN)])
 
 
-def _steward(settings: PodSettings) -> V1Container:
+def _stewards(settings: PodSettings, brought: Brought | None) -> list[V1Container]:
+    if brought is not None and brought.idle_seconds is None:
+        return []
     mounts = [_mount("given", GIVEN), _mount("state", STATE), _mount("results", RESULTS, read_only=True)]
-    return _trusted(STEWARD, [*PYTHON, f"{GIVEN}/steward.py"], settings, mounts)
+    idle = [] if brought is None else ["idle", str(brought.idle_seconds)]
+    return [_trusted(STEWARD, [*PYTHON, f"{GIVEN}/steward.py", *idle], settings, mounts)]
 
 
 def _trusted(name: str, command: list[str], settings: PodSettings, mounts: list[Any]) -> V1Container:

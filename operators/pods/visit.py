@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from operators.execution.records import PodSettings, PodTiming
+from operators.pods import warm
 from operators.pods.cluster import Cluster, ClusterError, Stream, StreamClosedError
 from operators.pods.failures import PodFailedError, container, look_at, moments
 from operators.pods.inside import receive
@@ -68,6 +69,8 @@ class Visit:
         self._slot = job.slot_of(waiting)
         key = waiting.key
         self._place = Place(key.execution_id, key.epoch, pool.unit, self._slot)
+        self._labels = self._place.labels(job.pod.network)
+        self._kind = warm.kind_for(job, settings)
         self.ran = 0.0
         """How long the job has run, in seconds."""
 
@@ -120,32 +123,55 @@ class Visit:
             await self._drop(known.name)
         found = await self._found()
         asked = (self._waiting.started_at or datetime.now(UTC)).timestamp()
-        if found is None:
-            name = pod_name(self._place, self._id)
-            await self._gone(name)
-            pod = build_pod(
-                name, self._place, self._job.pod, self._job.program, self._settings, self._pool.deadline_seconds
-            )
-            found = await asyncio.to_thread(self._cluster.create, pod)
-            attached = Attached(name, _seconds_of(found), asked, fresh=True)
-        else:
-            first = found.metadata.name == pod_name(self._place, self._id)
-            attached = Attached(found.metadata.name, _seconds_of(found), asked, fresh=first)
-            attached.shown = shown_bytes(found.metadata.annotations)
+        while found is None or warm.needs_settling(found):
+            if found is None:
+                found = await self._start()
+            if warm.needs_settling(found):
+                found = await asyncio.to_thread(warm.settle, self._cluster, self._labels)
+        attached = Attached(found.metadata.name, _seconds_of(found), asked, fresh=self._is_first_of(found))
+        attached.shown = shown_bytes(found.metadata.annotations)
         self._pool.slots[self._slot] = attached
         self._pool.current(found)
         return attached
 
+    async def _start(self) -> V1Pod:
+        """Return a pod for this job: a warm one, where there is one, or a new one."""
+        deadline = self._pool.deadline_seconds
+        if self._kind is not None:
+            claimed = await asyncio.to_thread(
+                warm.claim, self._cluster, self._kind, self._settings, self._place, self._id, deadline
+            )
+            if claimed is not None:
+                self._pool.meanwhile(warm.replace, self._cluster, self._kind, self._settings)
+                return claimed
+        name = pod_name(self._place, self._id)
+        await self._gone(name)
+        pod = build_pod(name, self._labels, self._job.pod, self._job.program, self._settings, deadline)
+        if self._kind is not None:
+            # Somebody else may have claimed one for the same job.
+            pod.metadata.annotations = {warm.CLAIMED: self._id}
+        try:
+            return await asyncio.to_thread(self._cluster.create, pod)
+        except PodFailedError as refusal:
+            removed = await asyncio.to_thread(warm.make_room, self._cluster) if refusal.retryable else []
+            if not removed:
+                raise
+        for each in removed:
+            await self._gone(each)
+        return await asyncio.to_thread(self._cluster.create, pod)
+
+    def _is_first_of(self, pod: V1Pod) -> bool:
+        """Tell whether a pod was started or claimed for this job."""
+        return pod.metadata.name == pod_name(self._place, self._id) or warm.notes(pod).get(warm.CLAIMED) == self._id
+
     async def _found(self) -> V1Pod | None:
         """Return the pod that has this job, or a living one that takes it; remove the others that are over."""
-        labels = self._place.labels(self._job.pod.network)
-        pods = await asyncio.to_thread(self._cluster.find, selector(labels))
-        own = pod_name(self._place, self._id)
+        pods = await asyncio.to_thread(self._cluster.find, selector(self._labels))
         living = None
         for pod in pods:
             if pod.metadata.deletion_timestamp is not None:
                 continue
-            if pod.metadata.name == own:
+            if self._is_first_of(pod):
                 return pod
             if _is_living(pod) or (pod.metadata.annotations or {}).get(JOB) == self._id:
                 living = pod
@@ -339,7 +365,12 @@ class Visit:
             return timing
         attached.fresh = False
         with contextlib.suppress(PodFailedError):
-            seen = moments(await self._pod(attached))
+            pod = await self._pod(attached)
+            seen = moments(pod)
+            claimed = warm.claimed_at(pod)
+            if claimed is not None:
+                timing.warm = _between(attached.asked, claimed)
+                return timing
             timing.queued = _between(attached.asked, seen.created)
             timing.scheduled = _between(seen.created, seen.scheduled)
             timing.image = _between(seen.scheduled, seen.received)

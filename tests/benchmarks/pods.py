@@ -1,4 +1,5 @@
-"""What steps in pods cost on a cluster, without Airflow: a pod's cold start, a step in a running pod, a pod a step.
+"""What steps in pods cost on a cluster, without Airflow: a cold start beside a warm one, a step in a running pod, a pod
+a step.
 
 The workloads are those of ``code_steps.py``. The cluster is the tests'; see ``docs/pods.md``.
 """
@@ -16,12 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+from compiler.planning import limits_of
+from operators.execution.records import WarmPods
+from operators.pods import warm
+from operators.pods.cluster import Cluster
 from tests.benchmarks.code_steps import WORKLOADS, bare_seconds, workflow
 from tests.kubernetes.cluster import IMAGE, ORGANIZATION, VARIABLE, TestCluster, cluster_settings, exports_of
 from tests.kubernetes.cluster import plan_of_case as plan_of
 
 RUNS = 5
+STARTS = 10
 _NUMBERS = count()
 
 
@@ -81,11 +88,32 @@ def measure(made: TestCluster) -> list[Figures]:
     ]
 
 
-def _run(made: TestCluster, steps: int, n: int, fusion: str) -> float:
+def measure_starts(made: TestCluster) -> tuple[list[float], list[float]]:
+    """Return the seconds of runs of one quick step: with a pod that starts cold, and with one that was kept warm; in
+    turns.
+
+    :raises RuntimeError: A run did not get what was to be measured.
+    """
+    kind = WarmPods(image="python:3.11-slim", network="none", limits=limits_of(None), size=1)
+    settings = made.pod_settings().model_copy(update={"warm": [kind]})
+    pods = Cluster(made.api(), settings.namespace)
+    cold, warmed = [], []
+    for _ in range(STARTS):
+        cold.append(_run(made, 1, 1, "auto"))
+        warm.keep(pods, settings)
+        while not all(map(warm.is_ready, warm.idle_pods(pods))):
+            time.sleep(0.2)
+        warmed.append(_run(made, 1, 1, "auto", warm=[kind]))
+        warm.keep(pods, settings.model_copy(update={"warm": []}))
+        _wait_until_gone(made)
+    return cold, warmed
+
+
+def _run(made: TestCluster, steps: int, n: int, fusion: str, **changes: Any) -> float:
     """Return the seconds from the start of a run to its result; the removal of its pods is not in them."""
     plan = plan_of({"workflow": workflow(steps, n, fusion)}, fusion)
     execution_id = f"bench-{next(_NUMBERS)}"
-    pool = made.pools(plan)
+    pool = made.pools(plan, **changes)
     start = time.perf_counter()
     ended = 0.0
 
@@ -102,10 +130,26 @@ def _run(made: TestCluster, steps: int, n: int, fusion: str) -> float:
             await pool.remove(execution_id)
 
     asyncio.run(run())
-    # Pods that end must not slow the next ones that start.
+    if not changes:
+        _wait_until_gone(made)
+    return ended - start
+
+
+def _wait_until_gone(made: TestCluster) -> None:
+    """Pods that end must not slow the next ones that start."""
     while made.api().list_namespaced_pod(made.settings.namespace_of(ORGANIZATION)).items:
         time.sleep(0.2)
-    return ended - start
+
+
+def starts_table(cold: list[float], warmed: list[float]) -> str:
+    """Return the figures of starts."""
+    rows = {"cold": cold, "warm": warmed}
+    lines = [f"{f'one step, {STARTS} runs, s':<26}{'median':>10}{'fastest':>10}{'slowest':>10}"]
+    lines += [
+        f"{name:<26}{statistics.median(row):>10.3f}{min(row):>10.3f}{max(row):>10.3f}" for name, row in rows.items()
+    ]
+    lines.append(f"warm is {statistics.median(cold) / statistics.median(warmed):.1f} times faster")
+    return "\n".join(lines)
 
 
 def table(figures: list[Figures]) -> str:
@@ -135,6 +179,7 @@ def main() -> None:
         return
     with cluster() as made:
         print(table(measure(made)))
+        print(starts_table(*measure_starts(made)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,11 +98,21 @@ class TestCluster:
         """Return a client with the rights that Airflow has in an organisation's namespace."""
         return self.api(self.folder / f"{organization}.kubeconfig")
 
+    def pod_settings(self) -> PodSettings:
+        """Return how the organisation's pods are made."""
+        return pod_settings(self.settings, ORGANIZATION)
+
+    def quota_used(self, what: str) -> str:
+        """Return how much of the organisation's quota is used."""
+        quota = self.api().read_namespaced_resource_quota("agent-factory", PREFIX + ORGANIZATION)
+        used: str = (quota.status.used or {}).get(what, "")
+        return used
+
     def pool(self, unit: str = "local", *, deadline_seconds: float = 600, **changes: Any) -> PodPool:
         """Return a pool of pods in the organisation's namespace, with Airflow's rights."""
 
         async def settings() -> PodSettings:
-            return pod_settings(self.settings, ORGANIZATION).model_copy(update=changes)
+            return self.pod_settings().model_copy(update=changes)
 
         return PodPool(
             lambda namespace: Cluster(self.airflow_api(), namespace), settings, unit=unit,
@@ -127,9 +138,9 @@ class TestCluster:
         found = self.api().list_namespaced_pod(PREFIX + ORGANIZATION, label_selector=selector).items
         return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
-    def pools(self, plan: Plan) -> PodPool:
+    def pools(self, plan: Plan, **changes: Any) -> PodPool:
         """Return a pool for each unit of a plan."""
-        return cast("PodPool", PoolPerUnit(plan, self.pool))
+        return cast("PodPool", PoolPerUnit(plan, partial(self.pool, **changes)))
 
     async def run(self, plan: Plan, execution_id: str, pods: PodPool | None = None, **options: Any) -> LocalResult:
         """Run a plan with its pods on the cluster; leave none."""

@@ -15,6 +15,7 @@ import pytest
 
 from api.platform import client
 from api.platform.postgres import locate
+from operators.pods import warm
 from operators.sandbox.processes import descendants
 from tests.kubernetes.cluster import (
     ORGANIZATION,
@@ -62,6 +63,30 @@ def slow(workflow_id: str, seconds: float) -> dict[str, Any]:
     return {**workflow(first, second), "id": workflow_id}
 
 
+@pytest.fixture
+def warm_pod(platform: Platform, cluster: TestCluster) -> Iterator[Any]:
+    """A warm pod of the organisation, which upkeep has started; there is none before and after."""
+    headers = {"Authorization": f"Bearer {platform.home.credentials().runtime_token}"}
+
+    def keep(size: int) -> dict[str, int]:
+        pools = [{"size": size}] if size else []
+        answer = platform.http.put("/api/v1/warm-pods", json={"pools": pools})
+        assert answer.status_code == 200, answer.text
+        job = httpx.post(f"{platform.home.api_url}/runtime/v1/upkeep/pods", headers=headers, timeout=60)
+        counts: dict[str, int] = job.json()["counts"]
+        return counts
+
+    def idle() -> list[Any]:
+        return [pod for pod in cluster.pods() if warm.POOL in pod.metadata.labels]
+
+    # The DAG of upkeep may have been quicker.
+    assert keep(1)["failed"] == 0
+    platform.until(lambda: len(idle()) == 1 and warm.is_ready(idle()[0]), 90)
+    yield idle()[0]
+    keep(0)
+    platform.until(lambda: not idle())
+
+
 def running_pod(platform: Platform, cluster: TestCluster, execution_id: str) -> Any:
     """Return the execution's pod, once its second step runs."""
 
@@ -80,6 +105,14 @@ def log(cluster: TestCluster, pod: Any) -> str:
     """Return what the steward has told."""
     text: str = cluster.api().read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace, container="steward")
     return text
+
+
+def kill_tasks(platform: Platform) -> None:
+    """Kill what runs tasks, as a lost worker would be."""
+    scheduler = platform.home.read_state()["children"]["airflow-scheduler"]["pid"]
+    busy = [pid for pid in descendants(scheduler) if b"LocalExecutor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in [task for worker in busy for task in descendants(worker)]:
+        os.kill(pid, signal.SIGKILL)
 
 
 def state_of(platform: Platform, dag_id: str, run_id: str) -> str:
@@ -105,10 +138,7 @@ def test_a_killed_worker_finds_its_pod_again(platform: Platform, cluster: TestCl
     platform.publish(slow("killed", 8))
     execution_id = platform.execute("killed", {})
     pod = running_pod(platform, cluster, execution_id)
-    scheduler = platform.home.read_state()["children"]["airflow-scheduler"]["pid"]
-    busy = [pid for pid in descendants(scheduler) if b"LocalExecutor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    for pid in [task for worker in busy for task in descendants(worker)]:
-        os.kill(pid, signal.SIGKILL)
+    kill_tasks(platform)
     seen = {pod.metadata.uid}
 
     def ended() -> bool:
@@ -124,6 +154,38 @@ def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> N
     platform.publish(slow("cancelled", 50))
     execution_id = platform.execute("cancelled", {})
     running_pod(platform, cluster, execution_id)
+    platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
+    assert platform.wait(execution_id)["status"] == "cancelled"
+    platform.until(lambda: not cluster.pods(execution_id))
+
+
+def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
+    platform: Platform, cluster: TestCluster, warm_pod: Any
+) -> None:
+    platform.publish(slow("warm-killed", 8))
+    execution_id = platform.execute("warm-killed", {})
+    pod = running_pod(platform, cluster, execution_id)
+    assert pod.metadata.uid == warm_pod.metadata.uid
+    kill_tasks(platform)
+    seen = {pod.metadata.uid}
+
+    def ended() -> bool:
+        seen.update(each.metadata.uid for each in cluster.pods(execution_id))
+        return platform.http.get(f"/api/v1/executions/{execution_id}").json()["status"] not in ("pending", "running")
+
+    platform.until(ended, 120)
+    execution = platform.wait(execution_id)
+    assert execution["output"] == {"second": {"seconds": 8, "text": MARKER}}
+    assert seen == {pod.metadata.uid}
+    timing = execution["steps"][0]["timing"]
+    assert (timing["warm"] > 0, timing["start"]) == (True, 0)
+    platform.until(lambda: not cluster.pods(execution_id))
+
+
+def test_a_cancel_removes_a_warm_pod(platform: Platform, cluster: TestCluster, warm_pod: Any) -> None:
+    platform.publish(slow("warm-cancelled", 50))
+    execution_id = platform.execute("warm-cancelled", {})
+    assert running_pod(platform, cluster, execution_id).metadata.uid == warm_pod.metadata.uid
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
     assert platform.wait(execution_id)["status"] == "cancelled"
     platform.until(lambda: not cluster.pods(execution_id))

@@ -1,7 +1,14 @@
-"""What the init container runs: it waits for the files that the platform brings by ``exec``. Standard library only.
+"""What the init container runs: it waits for the files that the platform brings by ``exec``, or, in a warm pod, which
+needs none but our own programs, has them with it. Standard library only.
 
-Both programs are passed as text, for nothing has been brought in yet. They hold nothing of a tenant.
+These programs are passed as text, for nothing has been brought in yet. They hold nothing of a tenant.
 """
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
 
 WAIT = """\
 import os, signal, sys, time
@@ -13,14 +20,14 @@ while not os.path.exists("/agent-factory/given/.complete"):
     time.sleep(0.02)
 """
 
-UNPACK = """\
-import json, os, sys
+_BEGIN = """\
+import base64, json, os, sys, zlib
 root = "/agent-factory/given"
 if os.path.exists(root + "/.complete"):
     print("known")
     sys.exit()
-size = int(sys.stdin.buffer.readline(32))
-files = json.loads(sys.stdin.buffer.read(size))
+"""
+_WRITE = """\
 for name, text in files.items():
     path = os.path.join(root, name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -32,3 +39,19 @@ with open(root + "/.complete.part", "w") as file:
 os.rename(root + "/.complete.part", root + "/.complete")
 print("complete")
 """
+UNPACK = (
+    _BEGIN
+    + """\
+size = int(sys.stdin.buffer.readline(32))
+files = json.loads(sys.stdin.buffer.read(size))
+"""
+    + _WRITE
+)
+"""Takes files from its standard input."""
+CARRY = _BEGIN + "files = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))\n" + _WRITE
+"""Takes files from its argument."""
+
+
+def carried(files: dict[str, str]) -> str:
+    """Return files as :data:`CARRY` takes them: the same text for the same files."""
+    return base64.b64encode(zlib.compress(json.dumps(files, sort_keys=True).encode(), 9)).decode()

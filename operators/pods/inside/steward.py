@@ -103,6 +103,12 @@ class Steward:
                 say(f"took {job}")
                 self._changed.notify_all()
 
+    def end_unused(self) -> None:
+        """End this container, and so the pod, where no job ever came: nobody keeps the warm pod any more."""
+        with self._changed:
+            if not self._states:
+                os._exit(0)
+
     def wait(self, job: str, seconds: float) -> dict[str, Any]:
         """Return how a job stands, once it is over or so many seconds have passed."""
         end = time.monotonic() + seconds
@@ -262,12 +268,17 @@ def judge(about: os.stat_result, limit: int) -> dict[str, Any]:
     return {"state": "too_large"} if about.st_size > limit else {"state": "file"}
 
 
-def main() -> None:
-    """Serve until the pod ends."""
+def main(idle_seconds: float | None) -> None:
+    """Serve until the pod ends.
+
+    :param idle_seconds: After which it ends where no job has come; None: it has one to wait for.
+    """
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     os.umask(0o077)
     steward = Steward()
     threading.Thread(target=serve_keeper, args=(steward,), daemon=True).start()
+    if idle_seconds is not None:
+        threading.Timer(idle_seconds, steward.end_unused).start()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(CLIENT_SOCKET)
     listener.listen(16)
@@ -301,4 +312,4 @@ def talk() -> None:
 
 
 if __name__ == "__main__":
-    talk() if sys.argv[1:] == ["talk"] else main()
+    talk() if sys.argv[1:] == ["talk"] else main(float(sys.argv[2]) if sys.argv[1:2] == ["idle"] else None)

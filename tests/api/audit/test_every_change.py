@@ -236,6 +236,9 @@ async def _walk_people(walk: Walk) -> None:
     state.settings = settings
     kept = {"executions": 7, "audit_log": None}
     await call("PUT /api/v1/retention", json=kept, digests="ba")
+    state.settings = settings.model_copy(update={"isolation": "kubernetes"})
+    await call("PUT /api/v1/warm-pods", json={"pools": [{"size": 1}]}, digests="ba")
+    state.settings = settings
     owner = await people.client("organization_owner", "leaving")
     names = {"slug": "leaving"}
     path = "/api/v1/organizations/{slug}/deletion"

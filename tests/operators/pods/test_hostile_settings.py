@@ -41,7 +41,7 @@ def pod_of(task: dict[str, Any], settings: PodSettings = SETTINGS) -> dict[str, 
     assert compilation.plan is not None, compilation.diagnostics
     [step] = compilation.plan.steps
     job = IN_PODS[step.type].render(step, {"input": {}})
-    pod = build_pod(pod_name(PLACE, "job"), PLACE, job.pod, job.program, settings, 600)
+    pod = build_pod(pod_name(PLACE, "job"), PLACE.labels(job.pod.network), job.pod, job.program, settings, 600)
     sent: dict[str, Any] = client.ApiClient().sanitize_for_serialization(pod)
     return sent
 

@@ -15,7 +15,7 @@ from api.tenancy import Transaction
 router = APIRouter(prefix="/api/v1/warm-pods", tags=["identity"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> WarmPodService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> WarmPodService:
     return WarmPodService(session, caller.organization_id, caller.organization, settings)
 
 

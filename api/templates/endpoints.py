@@ -22,7 +22,7 @@ from api.workflows.preview import Preview, preview_source
 router = APIRouter(prefix="/api/v1/templates", tags=["templates"], route_class=EdgeRoute)
 
 
-def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> TemplateService:
+async def _service(session: Transaction, caller: CallerDep, settings: SettingsDep) -> TemplateService:
     return TemplateService(session, caller, settings)
 
 

@@ -86,15 +86,16 @@ class Executions:
         query = {"wait": wait, "include": include}
         return self._transport.json(ExecutionView, "GET", path("/executions/{}", execution_id), query=query)
 
-    def output(self, execution_id: str, step_id: str | None = None) -> object:
-        """Return an output, however large it is.
+    def output(self, execution_id: str) -> bytes:
+        """Return an execution's output as JSON, however large it is."""
+        return self._transport.send("GET", path("/executions/{}/output", execution_id)).content
 
-        :param step_id: Of a step, and not of the execution; of one in a map by its id there, ``map[0].step``.
+    def step_output(self, execution_id: str, step_id: str) -> bytes:
+        """Return a step's output as JSON, however large it is.
+
+        :param step_id: Of a step in a map its id there, ``map[0].step``.
         """
-        if step_id is None:
-            return self._transport.json(object, "GET", path("/executions/{}/output", execution_id))
-        where = path("/executions/{}/steps/{}/output", execution_id, step_id)
-        return self._transport.json(object, "GET", where)
+        return self._transport.send("GET", path("/executions/{}/steps/{}/output", execution_id, step_id)).content
 
     def wait(self, execution_id: str, *, timeout: float | None = None) -> ExecutionView:
         """Return an execution that has ended.

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from api.executions.schemas import StepInput
-from compiler.expressions import EvaluationError, ExpressionError, render
+from compiler.expressions import EvaluationError, ExpressionError, Withheld, render
 from compiler.plan import Plan, Step
 from operators.execution.records import LeaseGrant
 from operators.execution.scope import scope_of
@@ -34,6 +34,11 @@ def derive_inputs(plan: Plan, grant: LeaseGrant) -> dict[str, StepInput]:
     Takes at most about a second of one thread.
     """
     scope = scope_of(plan, grant)
+    for made in grant.steps.values():
+        if made.output_ref is not None and made.id in scope:
+            # It is not fetched for a look: what reads it is left out.
+            known = {name: value for name, value in scope[made.id].items() if name != "output"}
+            scope[made.id] = Withheld(known, ["output"], "a large output")
     deadline = time.monotonic() + SECONDS
     derived: dict[str, StepInput] = {}
     for step in plan.steps:

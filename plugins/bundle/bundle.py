@@ -132,14 +132,14 @@ class AgentFactoryBundle(BaseDagBundle):
         base = self._storage.newest(up_to=number)
         if base and not self._storage.use(base):
             base = None
-        known = self._storage.files_of(base) if base else {}
-        if LOST_DIGEST in known.values():
-            # What was lost may be back: asked for in whole.
-            base, known = None, {}
         with ControlPlane(patience_seconds) as control_plane:
             release = control_plane.release(number, base)
             if self._storage.has(release.number):
                 return release.number
+            known = self._storage.files_of(base) if base else {}
+            if LOST_DIGEST in known.values():
+                # What was lost may be back: asked for in whole.
+                release, known = control_plane.release(release.number, None), {}
             files = release.applied_to(known)
             files[SENTINEL_NAME] = SENTINEL_DIGEST
             while not self._build(release.number, files):

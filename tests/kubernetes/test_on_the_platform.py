@@ -197,6 +197,26 @@ def test_an_image_that_is_not_allowed_is_not_published(platform: Platform) -> No
     assert (answer.status_code, answer.json()["code"]) == (422, "image_not_allowed")
 
 
+def test_a_large_result_is_an_object(platform: Platform) -> None:
+    """Made in a pod, kept by the control plane, read in another unit, in another pod, and by an expression."""
+    many = {"text": MARKER, "times": 200_000}
+    make = code(
+        "make", "def main(input):\n    return [input['text']] * input['times']\n", input=many, next=["all", "n"]
+    )
+    read = code("all", "def main(input):\n    return len(input['all'])\n", input={"all": "{{ make.output }}"})
+    count = {"id": "n", "type": "transform", "config": {"set": {"n": "{{ make.output | length }}"}}}
+    output = {"read": "{{ all.output }}", "counted": "{{ n.output.n }}", "last": "{{ make.output[-1] }}"}
+    platform.publish({**workflow(make, read, count, output=output), "id": "large"})
+    execution = platform.wait(platform.execute("large", {}))
+    assert (execution["status"], execution["error"]) == ("success", None)
+    assert execution["output"] == {"read": 200_000, "counted": 200_000, "last": MARKER}
+    (made,) = [step for step in execution["steps"] if step["id"] == "make"]
+    assert made["output"] is None
+    assert made["output_ref"]["size"] > 4_000_000
+    assert platform.http.get(made["output_ref"]["url"]).json() == [MARKER] * 200_000
+    assert len([path for path in (platform.home.path / "objects").rglob("*") if path.is_file()]) == 1
+
+
 def test_airflow_knows_nothing_of_the_tenants(platform: Platform) -> None:
     connection = psycopg2.connect(platform.cluster.url("airflow"))
     with connection.cursor() as cursor:

@@ -15,13 +15,14 @@ class Releases:
     """Releases on a loopback port.
 
     ``asked`` are the calls so far. ``status`` makes every call fail; ``spoilt`` maps digests to the bytes that are
-    given instead.
+    given instead; ``lost`` are the digests of files that the object store has lost.
     """
 
     def __init__(self) -> None:
         self.files: dict[int, dict[str, str]] = {0: {}}
         self.contents: dict[str, bytes] = {}
         self.spoilt: dict[str, bytes] = {}
+        self.lost: set[str] = set()
         self.asked: list[str] = []
         self.status = 200
         releases = self
@@ -65,7 +66,10 @@ class Releases:
         if path == "artifacts":
             asked = json.loads(sent)["sha256"]
             contents = [self.spoilt.get(digest, self.contents[digest]) for digest in asked]
-            return b"".join(len(content).to_bytes(4, "big") + content for content in contents)
+            frames = [len(content).to_bytes(4, "big") + content for content in contents]
+            return b"".join(
+                b"\xff" * 4 if digest in self.lost else frame for digest, frame in zip(asked, frames, strict=True)
+            )
         url = urlsplit(path)
         number = max(self.files) if url.path == "release" else int(url.path.removeprefix("releases/"))
         since = parse_qs(url.query).get("since", [""])[0]

@@ -55,6 +55,35 @@ def in_child(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+class TestLostFiles:
+    @pytest.mark.parametrize("name", [NAME, PLAN])
+    def test_concern_their_workflow_only(self, releases: Releases, folder: Path, name: str) -> None:
+        files = {NAME: b"first", PLAN: b"{}", SAME_SHARD: b"other"}
+        releases.publish(1, files)
+        digest = hashlib.sha256(files[name]).hexdigest()
+        releases.lost.add(digest)
+        made = loaded()
+        with zipfile.ZipFile(made.path / SHARD) as archive:
+            assert archive.read(SAME_SHARD) == b"other"
+            with pytest.raises(RuntimeError, match="Publish the workflow again"):
+                exec(compile(archive.read(NAME), NAME, "exec"))
+        assert not (loaded("1").path / SHARD / PLAN).exists()
+        # Published again, it is there again: the same files in another release.
+        releases.lost.clear()
+        releases.publish(2, files)
+        made.refresh()
+        assert read(made) == b"first"
+        assert (loaded("2").path / SHARD / PLAN).read_bytes() == b"{}"
+
+    def test_that_are_on_disk_already_are_not_missed(self, releases: Releases, folder: Path) -> None:
+        releases.publish(1, {NAME: b"first"})
+        made = loaded()
+        releases.lost.add(hashlib.sha256(b"first").hexdigest())
+        releases.publish(2, {NAME: b"first", SAME_SHARD: b"other"})
+        made.refresh()
+        assert read(made) == b"first"
+
+
 class TestControlPlane:
     def test_wrong_bytes(self, releases: Releases, folder: Path) -> None:
         releases.publish(1, {NAME: b"first"})

@@ -137,7 +137,7 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
         "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
         "invitation_id": invitation.json()["id"], "key_id": key.json()["id"],
-        "review_id": review.json()["id"], "session_id": session, "template_id": template.json()["id"],
+        "review_id": review.json()["id"], "session_id": session, "template_id": template.json()["id"], "step_id": "hello",
     }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ class TestMatrix:
     async def test_anonymous(self, control_plane: ControlPlane) -> None:
         for method, path, permission in routes(control_plane.app):
             ids = (
-                dict.fromkeys(("workflow_id", "letter_id", "name", "number", "provider"), "1")
+                dict.fromkeys(("workflow_id", "letter_id", "name", "number", "provider", "step_id"), "1")
                 | dict.fromkeys(UUIDS, NOBODY)
                 | {"slug": "x"}
             )

@@ -52,6 +52,12 @@ def large(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def code(task_id: str, source: str, value: str, **fields: Any) -> dict[str, Any]:
+    """A task of Python."""
+    config = {"language": "python", "input": {"v": value}}
+    return {"id": task_id, "type": "code", "code": source, "config": config, **fields}
+
+
 def plan_of(document: dict[str, Any]) -> Plan:
     plan = compile_workflow(orjson.dumps(document), organization="default").plan
     assert plan is not None
@@ -111,6 +117,17 @@ class TestAnExecution:
         assert (len(answer.content), stored_output(answer.content).sha256) == (reference["size"], reference["sha256"])
         assert answer.headers["content-type"] == "application/json"
 
+    async def test_of_code_in_processes(self, control_plane: ControlPlane, store: HttpStore) -> None:
+        document = large(output={"read": "{{ read.output }}", "again": "{{ make.output }}"})
+        document["tasks"] = [
+            code("make", "def main(input):\n    return ['x' * 1000] * input['v']\n", "{{ input }}", next=["read"]),
+            code("read", "def main(input):\n    return len(input['v'])\n", "{{ make.output }}"),
+        ]
+        shown = await run(control_plane, store, document, 4_000)
+        local = await run_plan(plan_of(document), input=4_000)
+        answer = await control_plane.api.get(shown["output_ref"]["url"])
+        assert answer.json() == local.output == {"read": 4_000, "again": ["x" * 1000] * 4_000}
+
     async def test_leaves_only_references_in_the_tables(self, control_plane: ControlPlane, store: HttpStore) -> None:
         await run(control_plane, store, large())
         for table in ("execution_steps", "workflow_executions"):
@@ -120,6 +137,15 @@ class TestAnExecution:
         kept = await rows(control_plane, "SELECT organization_id, execution_id, location FROM stored_outputs")
         assert len(kept) == 2
         assert all(f"{row[0]}/outputs/{row[1]}/" in row[2] for row in kept)
+
+    async def test_what_reads_it_is_left_out_of_what_a_step_was_given(
+        self, control_plane: ControlPlane, store: HttpStore
+    ) -> None:
+        shown = await run(control_plane, store, large())
+        path = f"/api/v1/executions/{shown['execution_id']}?include=step_inputs"
+        given = {step["id"]: step["input"] for step in (await control_plane.api.get(path)).json()["steps"]}
+        assert given["read"] == {"derived": True, "config": {}, "left_out": ["set"]}
+        assert given["rest"]["config"] == {"set": {"count": 1}}
 
     async def test_small_outputs_can_be_had_alone_too(self, control_plane: ControlPlane, store: HttpStore) -> None:
         shown = await run(control_plane, store, large(), [1])

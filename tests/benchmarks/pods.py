@@ -28,7 +28,7 @@ from tests.kubernetes.cluster import IMAGE, ORGANIZATION, VARIABLE, TestCluster,
 from tests.kubernetes.cluster import plan_of_case as plan_of
 
 RUNS = 5
-STARTS = 8
+STARTS = 10
 _NUMBERS = count()
 
 

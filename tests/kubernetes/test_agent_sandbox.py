@@ -10,6 +10,7 @@ import pytest
 
 from compiler.model import ResourceLimits
 from compiler.planning import limits_of
+from operators.pods import sandbox as sandbox_module
 from operators.pods.cluster import Cluster
 from operators.pods.sandbox import SANDBOX, PodSandboxes, SandboxFailedError, TooLargeError
 from tests.kubernetes.cluster import IMAGE, OTHER, TestCluster, until
@@ -172,8 +173,9 @@ class TestEnds:
 
 
 class TestRefused:
-    def test_a_network_that_is_open(self, cluster: TestCluster) -> None:
+    def test_a_network_that_is_open(self, cluster: TestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
         """This cluster enforces no NetworkPolicy, which a sandbox finds out; and it is gone then."""
+        monkeypatch.setattr(sandbox_module, "BLOCKED_SECONDS", 1.0)
         before = {pod.metadata.name for pod in cluster.pods("agent")}
         with pytest.raises(SandboxFailedError, match="NetworkPolicy") as refused:
             sandboxes_of(cluster, network_policies="tried").create()

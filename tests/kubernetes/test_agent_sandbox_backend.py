@@ -17,6 +17,7 @@ from airflow.providers.common.ai.sandbox import (
 )
 from airflow.providers.common.ai.toolsets.sandbox import SandboxToolset
 
+from operators.pods import sandbox as sandbox_module
 from operators.tasks.agent_sandbox import PodSandboxBackend
 from tests.kubernetes.cluster import TestCluster, until
 from tests.kubernetes.test_agent_sandbox import sandboxes_of
@@ -73,7 +74,8 @@ def test_what_cannot_be_enforced_is_refused(spec: Any, cluster: TestCluster, bac
 
 
 @pytest.mark.parametrize("spec", [None, SandboxSpec()])
-def test_an_open_network_is_refused(spec: Any, cluster: TestCluster) -> None:
+def test_an_open_network_is_refused(spec: Any, cluster: TestCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_module, "BLOCKED_SECONDS", 1.0)
     backend = PodSandboxBackend(lambda: sandboxes_of(cluster, network_policies="tried"))
     with pytest.raises(SandboxTerminalError, match="NetworkPolicy"):
         backend.create(spec=spec)

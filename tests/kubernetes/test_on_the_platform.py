@@ -162,8 +162,8 @@ def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> N
 def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
     platform: Platform, cluster: TestCluster, warm_pod: Any
 ) -> None:
-    platform.publish(slow("warm-killed", 8))
-    execution_id = platform.execute("warm-killed", {})
+    platform.publish(slow("warm_killed", 8))
+    execution_id = platform.execute("warm_killed", {})
     pod = running_pod(platform, cluster, execution_id)
     assert pod.metadata.uid == warm_pod.metadata.uid
     kill_tasks(platform)
@@ -183,8 +183,8 @@ def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
 
 
 def test_a_cancel_removes_a_warm_pod(platform: Platform, cluster: TestCluster, warm_pod: Any) -> None:
-    platform.publish(slow("warm-cancelled", 50))
-    execution_id = platform.execute("warm-cancelled", {})
+    platform.publish(slow("warm_cancelled", 50))
+    execution_id = platform.execute("warm_cancelled", {})
     assert running_pod(platform, cluster, execution_id).metadata.uid == warm_pod.metadata.uid
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
     assert platform.wait(execution_id)["status"] == "cancelled"

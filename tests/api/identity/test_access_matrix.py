@@ -137,7 +137,8 @@ async def theirs(control_plane: ControlPlane, people: People) -> dict[str, str]:
         "letter_id": str(letter_id), "user_id": str(member), "team_id": team, "slug": "theirs",
         "agent_id": agent_id, "number": "1", "other_id": execution_id, "name": "theirs",
         "invitation_id": invitation.json()["id"], "key_id": key.json()["id"],
-        "review_id": review.json()["id"], "session_id": session, "template_id": template.json()["id"], "step_id": "hello",
+        "review_id": review.json()["id"], "session_id": session, "template_id": template.json()["id"],
+        "step_id": "hello",
     }  # fmt: skip
 
 

@@ -79,6 +79,7 @@ class TestPlaces:
 
     async def test_a_path_that_leads_elsewhere(self, place: ObjectSettings) -> None:
         store = ObjectStore(place)
+        await put(store, b"ours")
         theirs = await put(store, b"theirs", THEIRS)
         base = theirs.location.partition(str(THEIRS))[0]
         for location in (

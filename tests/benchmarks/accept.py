@@ -117,12 +117,12 @@ class Side:
         self._servers = servers
         self.figures = Figures()
         self.most: list[float] = []
-        self._used = 0.0
+        self._used = [0.0, 0.0]
 
     @property
-    def processor_ms(self) -> float:
-        """Of its processes, for a request at the fixed rate."""
-        return self._used * 1000 / len(self.figures.taken)
+    def processor_ms(self) -> list[float]:
+        """Of its own processes and of PostgreSQL's, for a request at the fixed rate."""
+        return [seconds * 1000 / len(self.figures.taken) for seconds in self._used]
 
     def load(self, planned: list[float], *, counts: bool = True) -> None:
         """Send requests when they are planned."""
@@ -131,15 +131,18 @@ class Side:
         figures = asyncio.run(at_rate(calls, planned))
         if counts:
             self.figures += figures
-            self._used += self._processor_seconds() - begin
+            pairs = zip(self._used, self._processor_seconds(), begin, strict=True)
+            self._used = [used + end - start for used, end, start in pairs]
 
     def load_fully(self) -> None:
         """Send as many as are taken."""
         calls = (make_call(next(self._urls)) for _ in itertools.count())
         self.most.append(asyncio.run(as_much_as_is_taken(calls, SENDERS, MOST_SECONDS)))
 
-    def _processor_seconds(self) -> float:
-        return sum(sum(server.cpu_times()[:2]) for server in self._servers)
+    def _processor_seconds(self) -> list[float]:
+        ours = psutil.Process().children(recursive=True)
+        postgres = [each for each in ours if each.name() == "postgres"]
+        return [sum(sum(each.cpu_times()[:2]) for each in group) for group in (self._servers, postgres)]
 
 
 @contextmanager
@@ -230,8 +233,11 @@ def main() -> int:
                 f"{options.rate} requests/s planned beforehand, {options.rounds} rounds of {options.seconds} s in turns"
             )
             measure(sides, options.rate, options.seconds, options.rounds)
-            missed = [show(name, side) for name, side in sides.items()][-1]
-    return 1 if missed else 0
+            for name, side in sides.items():
+                show(name, side)
+            word = "NOT MET" if is_missed(accept.figures) else "met"
+            print(f"the accept path's p99 under {BOUND_MS:g} ms: {word}", flush=True)
+            return 1 if is_missed(accept.figures) else 0
 
 
 def measure(sides: dict[str, Side], rate: int, seconds: int, rounds: int) -> None:
@@ -246,21 +252,24 @@ def measure(sides: dict[str, Side], rate: int, seconds: int, rounds: int) -> Non
         side.load_fully()
 
 
-def show(name: str, side: Side) -> bool:
-    """Print the figures of a side; return whether the bound was missed."""
-    figures = side.figures
-    refused = {status: count for status, count in figures.statuses.items() if status != 202}
+def is_missed(figures: Figures) -> bool:
+    """Tell whether the bound was missed."""
+    return set(figures.statuses) != {202} or percentile(figures.taken, 99) >= BOUND_MS
+
+
+def show(name: str, side: Side) -> None:
+    """Print the figures of a side."""
+    figures, (own, postgres) = side.figures, side.processor_ms
     p50, p99 = percentile(figures.taken, 50), percentile(figures.taken, 99)
-    missed = bool(refused) or p99 >= BOUND_MS
     print(
-        f"  {'NOT MET' if missed else 'met':<8}{name:<24}p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   "
-        f"longest {max(figures.taken):6.1f} ms   {side.processor_ms:4.1f} ms of a processor   "
-        f"(sent late: p99 {percentile(figures.late, 99):4.1f} ms)   at most {max(side.most):5.0f} requests/s",
+        f"  {name:<24}p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   longest {max(figures.taken):6.1f} ms   "
+        f"(sent late: p99 {percentile(figures.late, 99):4.1f} ms)   at most {max(side.most):5.0f} requests/s   "
+        f"ms of a processor: {own:4.1f}, PostgreSQL {postgres:4.1f}",
         flush=True,
     )
+    refused = {status: count for status, count in figures.statuses.items() if status != 202}
     if refused:
-        print(f"          not accepted: {refused}")
-    return missed
+        print(f"  {'':<24}not accepted: {refused}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
@@ -20,6 +20,13 @@ from api.settings import Settings
 from operators.execution.outputs import stored_output
 from operators.execution.records import StoredOutput
 
+Responses = dict[int | str, dict[str, Any]]
+_LOST: Responses = {410: {"description": "It is gone, or was changed"}}
+_JSON: Responses = {200: {"description": "The output", "content": {"application/json": {"schema": {}}}}, **_LOST}
+_REFUSALS: Responses = {
+    409: {"description": "The execution has ended, or there is no object store"},
+    413: {"description": "It is too large, or the execution has kept too much"},
+}
 Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -38,7 +45,7 @@ workers = APIRouter(
 router = APIRouter(prefix="/api/v1/executions/{execution_id}", tags=["executions"], route_class=EdgeRoute)
 
 
-@workers.put("/{sha256}", status_code=204)
+@workers.put("/{sha256}", status_code=204, responses=_REFUSALS)
 async def keep_output(
     execution_id: str, sha256: Digest, request: Request, settings: SettingsDep, database: DatabaseDep
 ) -> None:
@@ -60,7 +67,7 @@ async def keep_output(
         await write(database.objects, organization_id, kept, body)
 
 
-@workers.get("/{sha256}", response_class=Response)
+@workers.get("/{sha256}", response_class=Response, responses=_LOST)
 async def load_output(execution_id: str, sha256: Digest, settings: SettingsDep, database: DatabaseDep) -> Response:
     """Return an output that was kept, of this execution or another of its organisation."""
     identifier = parse_execution_id(execution_id)
@@ -75,7 +82,7 @@ async def load_output(execution_id: str, sha256: Digest, settings: SettingsDep, 
     return Response(data, media_type="application/octet-stream")
 
 
-@router.get("/output", response_class=JsonResponse, dependencies=[permit("execution:read")])
+@router.get("/output", response_class=Response, responses=_JSON, dependencies=[permit("execution:read")])
 async def get_execution_output(
     execution_id: str, caller: CallerDep, settings: SettingsDep, database: DatabaseDep
 ) -> Response:
@@ -88,7 +95,9 @@ async def get_execution_output(
     return await _output(database, settings, caller.organization_id, row.output, row.output_ref)
 
 
-@router.get("/steps/{step_id}/output", response_class=JsonResponse, dependencies=[permit("execution:read")])
+@router.get(
+    "/steps/{step_id}/output", response_class=Response, responses=_JSON, dependencies=[permit("execution:read")]
+)
 async def get_step_output(
     execution_id: str, step_id: str, caller: CallerDep, settings: SettingsDep, database: DatabaseDep
 ) -> Response:

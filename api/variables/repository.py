@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import Table, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,11 +26,12 @@ class Snapshot:
     secret: list[str]
 
 
-# Put together once: webhooks ask it for each request.
-_SEALED = select(Variable.sealed).where(
-    Variable.organization_id == bindparam("organization"),
-    Variable.environment == bindparam("environment"),
-    Variable.name == bindparam("name"),
+# Webhooks ask it for each request: put together once, and of the table, not the class.
+_variable = cast(Table, Variable.__table__).c
+_SEALED = select(_variable.sealed).where(
+    _variable.organization_id == bindparam("organization"),
+    _variable.environment == bindparam("environment"),
+    _variable.name == bindparam("name"),
 )
 
 

@@ -27,6 +27,7 @@ import orjson
 import psutil
 
 from api.migrate import migrate
+from api.platform import client
 from api.platform.postgres import Cluster
 from tests.api.conftest import connected, owner_url_of
 from tests.benchmarks import bare
@@ -152,9 +153,9 @@ def serving(
     """Run servers, and wait until they answer."""
     servers = [subprocess.Popen(each, env=environment, stderr=subprocess.DEVNULL) for each in commands]
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(retries=12), trust_env=False, timeout=60) as client:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=12), trust_env=False, timeout=60) as http:
             for url in health:
-                client.get(url)
+                http.get(url)
         yield [psutil.Process(each.pid) for each in servers]
     finally:
         for each in servers:
@@ -182,10 +183,10 @@ def accepting(cluster: Cluster, workers: int) -> Iterator[Side]:
             environment = kept | values | {"AGENT_FACTORY_API_PORT": str(port)}
             servers += stack.enter_context(serving([[sys.executable, "-m", "api"]], environment, [f"{base}/health"]))
         headers = {"authorization": "Bearer api"}
-        with httpx.Client(base_url=bases[0], headers=headers, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=bases[0], headers=headers, trust_env=False, timeout=60) as http:
             secret = {"value": SECRET, "secret": True}
-            client.put("/api/v1/variables/hook_secret", json=secret).raise_for_status()
-            client.post("/api/v1/workflows/orders/publish", json=WORKFLOW).raise_for_status()
+            http.put("/api/v1/variables/hook_secret", json=secret).raise_for_status()
+            http.post("/api/v1/workflows/orders/publish", json=WORKFLOW).raise_for_status()
         yield Side([f"{base}/webhook/default/orders" for base in bases], servers)
 
 
@@ -222,7 +223,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of each side, in turns")
     options = parser.parse_args()
     print(machine_line())
-    with running_postgres() as cluster:
+    with client.stop_on_termination(), running_postgres() as cluster:
         prepare(cluster)
         with writing_a_row(cluster, options.workers) as row, accepting(cluster, options.workers) as accept:
             sides = {"bare handler, one row": row, "accept path": accept}

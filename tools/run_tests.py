@@ -47,11 +47,11 @@ class Run:
     began: float | None = None
 
     def progress(self) -> str:
-        """Return how far it is, as pytest tells."""
+        """Return how many tests it has ended, as pytest tells."""
         self.output.flush()
         text = os.pread(self.output.fileno(), 1 << 20, max(0, os.fstat(self.output.fileno()).st_size - (1 << 20)))
-        shares = re.findall(rb"\[ *(\d+)%\]", text)
-        return f"{self.name} {shares[-1].decode() if shares else 0} %"
+        done = sum(len(line) for line in re.findall(rb"^([.FEsxX]+)(?: +\[ *\d+%\])?$", text, re.M))
+        return f"{self.name} {done}"
 
     def start(self) -> None:
         """Run pytest and keep its output and its exit code."""
@@ -122,12 +122,12 @@ def run_lane(runs: list[Run], printing: threading.Lock, over: threading.Event) -
 
 
 def tell_progress(runs: list[Run], printing: threading.Lock, over: threading.Event) -> None:
-    """Say now and then how far those that run are."""
+    """Say now and then how many tests have ended of what runs."""
     began = time.monotonic()
     while not over.wait(PROGRESS_SECONDS):
         active = [run.progress() for run in runs if run.began is not None and run.code is None]
         with printing:
-            print(f"{time.monotonic() - began:5.0f} s: {', '.join(active)}", flush=True)
+            print(f"{time.monotonic() - began:5.0f} s, tests so far: {', '.join(active)}", flush=True)
 
 
 def result_of(tier: str, runs: list[Run]) -> str:

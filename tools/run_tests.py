@@ -1,8 +1,8 @@
 """Run every tier of tests that this machine can run, and name what was skipped and why.
 
-Most tests wait more than they compute: for Airflow, pods, time-outs. So two lanes run side by side, each one run
-of pytest after the other; what a run prints is shown as it ends. Chaos comes last, when the other lane is done as a
-rule. The tests in ``tests/platform`` share one platform, so they are one run; ``tests/chaos`` has one of its own,
+The unit tests come first and use the processors well. The others wait more than they compute: for Airflow, pods,
+time-outs. So they run in lanes side by side, in each one run of pytest after the other; what a run prints is shown as
+it ends. The tests in ``tests/platform`` share one platform, so they are one run; ``tests/chaos`` has one of its own,
 to kill it piece by piece. The kubernetes tests need a cluster: the variable ``AGENT_FACTORY_TEST_KUBERNETES`` names a
 folder with scripts ``up`` and ``down``, which start and stop one.
 """
@@ -75,20 +75,26 @@ class Run:
         sys.stdout.flush()
 
 
-def lanes() -> tuple[list[Run], list[Run]]:
-    """Return what runs side by side."""
-    return (
+def stages() -> list[list[list[Run]]]:
+    """Return what runs one after the other: lanes that run side by side."""
+    return [
+        [[Run("unit", "unit", ("-m", "unit", "-n", "2"))]],
         [
-            Run("unit", "unit", ("-m", "unit", "-n", "2")),
-            Run("database", "platform", ("-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", *IN_TWO)),
-            Run("kubernetes", "kubernetes", ("-m", "kubernetes")),
-            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
+            [
+                Run(
+                    "database",
+                    "platform",
+                    ("-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", *IN_TWO),
+                ),
+                Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
+            ],
+            [
+                Run("airflow", "platform", ("-m", "platform", "tests/platform")),
+                Run("browser", "browser", ("-m", "browser")),
+            ],
+            [Run("kubernetes", "kubernetes", ("-m", "kubernetes"))],
         ],
-        [
-            Run("airflow", "platform", ("-m", "platform", "tests/platform")),
-            Run("browser", "browser", ("-m", "browser")),
-        ],
-    )
+    ]
 
 
 def why_not(tier: str) -> str | None:
@@ -138,23 +144,30 @@ def result_of(tier: str, runs: list[Run]) -> str:
     return "passed" if codes <= {0, NO_TESTS} else "FAILED"
 
 
-def main() -> int:
-    """Run the tiers; return 0 if all that ran passed."""
-    both = lanes()
-    reasons = {run.tier: why_not(run.tier) for lane in both for run in lane}
-    todo = [[run for run in lane if reasons[run.tier] is None] for lane in both]
-    runs = [run for lane in todo for run in lane]
+def run_stage(lanes: list[list[Run]]) -> None:
+    """Run lanes side by side."""
+    runs = [run for lane in lanes for run in lane]
     printing, over = threading.Lock(), threading.Event()
-    print(f"== {' and '.join(', '.join(run.name for run in lane) for lane in todo)}, side by side", flush=True)
-    with ThreadPoolExecutor(len(todo) + 1) as pool:
+    print(f"== {' beside '.join(', '.join(run.name for run in lane) for lane in lanes if lane)}", flush=True)
+    with ThreadPoolExecutor(len(lanes) + 1) as pool:
         pool.submit(tell_progress, runs, printing, over)
         try:
-            for lane in [pool.submit(run_lane, lane, printing, over) for lane in todo]:
+            for lane in [pool.submit(run_lane, lane, printing, over) for lane in lanes]:
                 lane.result()
         finally:
             over.set()
             for run in runs:
                 run.stop()
+
+
+def main() -> int:
+    """Run the tiers; return 0 if all that ran passed."""
+    todo = stages()
+    reasons = {run.tier: why_not(run.tier) for lanes in todo for lane in lanes for run in lane}
+    todo = [[[run for run in lane if reasons[run.tier] is None] for lane in lanes] for lanes in todo]
+    for lanes in todo:
+        run_stage(lanes)
+    runs = [run for lanes in todo for lane in lanes for run in lane]
     results = {
         tier: f"skipped: {reason}" if reason is not None else result_of(tier, runs) for tier, reason in reasons.items()
     }

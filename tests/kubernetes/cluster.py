@@ -44,6 +44,8 @@ ORGANIZATION, OTHER = "acme", "other"
 PREFIX = f"af-{os.getpid()}-"
 """Of this run: another one may be using the same cluster."""
 RUNNER = "localhost/python:3.11"
+QUOTA = {"memory": "2Ti", "container_memory": "300Gi"}
+"""More than the node has, to ask for what it cannot give."""
 IMAGE = "docker.io/library/python:3.11-slim"
 NODE_IMAGE = "docker.io/library/node:22-slim"
 """The default images' names, for the test's images."""
@@ -218,7 +220,8 @@ def platform_environment(cluster: TestCluster, configs: Path) -> dict[str, str]:
     values = {
         "ISOLATION": "kubernetes", "ORGANIZATION": ORGANIZATION, "KUBERNETES_CONFIG": str(cluster.kubeconfig),
         "POD_CONFIGS": str(configs), "POD_NAMESPACE_PREFIX": PREFIX, "POD_RUNNER_IMAGE": RUNNER,
-        "POD_HOLD_SECONDS": "2", "IMAGE_POLICIES": '{"*": {"allow": ["python:3.11-slim"]}}',
+        "POD_HOLD_SECONDS": "2", "POD_QUOTAS": json.dumps({ORGANIZATION: QUOTA}),
+        "IMAGE_POLICIES": '{"*": {"allow": ["python:3.11-slim"]}}',
     }  # fmt: skip
     return {f"AGENT_FACTORY_{name}": value for name, value in values.items()}
 
@@ -235,7 +238,7 @@ def cluster_settings(made: TestCluster) -> Settings:
         pod_namespace_prefix=PREFIX,
         pod_runner_image=RUNNER,
         pod_start_seconds=60,
-        pod_quotas={ORGANIZATION: PodQuota(memory="2Ti", container_memory="300Gi")},
+        pod_quotas={ORGANIZATION: PodQuota(**QUOTA)},
     )
 
 

@@ -1,8 +1,8 @@
 """Run every tier of tests that this machine can run, and name what was skipped and why.
 
 The unit tests come first and use the processors well. The others wait more than they compute: for Airflow, pods,
-time-outs. So they run in lanes side by side, in each one run of pytest after the other; what a run prints is shown as
-it ends. The tests in ``tests/platform`` share one platform, so they are one run; ``tests/chaos`` has one of its own,
+time-outs. So they run in two lanes side by side, in each one run of pytest after the other; what a run prints is shown
+as it ends. The tests in ``tests/platform`` share one platform, so they are one run; ``tests/chaos`` has one of its own,
 to kill it piece by piece. The kubernetes tests need a cluster: the variable ``AGENT_FACTORY_TEST_KUBERNETES`` names a
 folder with scripts ``up`` and ``down``, which start and stop one.
 """
@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-IN_TWO = ("-n", "2", "--dist", "loadfile")
 CLUSTER = "AGENT_FACTORY_TEST_KUBERNETES"
 NO_TESTS = 5
 """pytest's exit code for an empty selection."""
@@ -77,22 +76,19 @@ class Run:
 
 def stages() -> list[list[list[Run]]]:
     """Return what runs one after the other: lanes that run side by side."""
+    database = ("-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", "-n", "2", "--dist", "loadfile")
     return [
         [[Run("unit", "unit", ("-m", "unit", "-n", "2"))]],
         [
             [
-                Run(
-                    "database",
-                    "platform",
-                    ("-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", *IN_TWO),
-                ),
-                Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
-            ],
-            [
+                Run("database", "platform", database),
                 Run("airflow", "platform", ("-m", "platform", "tests/platform")),
                 Run("browser", "browser", ("-m", "browser")),
             ],
-            [Run("kubernetes", "kubernetes", ("-m", "kubernetes"))],
+            [
+                Run("kubernetes", "kubernetes", ("-m", "kubernetes")),
+                Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
+            ],
         ],
     ]
 

@@ -138,8 +138,11 @@ def limit(*, cpu_seconds: int, memory: int, file_size: int, counts_data: bool) -
     _lower(resource.RLIMIT_MSGQUEUE, 0)
 
 
-def become(confinement: Confinement) -> None:
-    """Give up every right this process need not have, for good."""
+def become(confinement: Confinement, keeper: int) -> None:
+    """Give up every right this process need not have, for good.
+
+    :param keeper: The process that started this one, and without which it must not be.
+    """
     if confinement.counts_processes:
         others = 0 if confinement.uid is not None or "user" in confinement.namespaces else _tasks_of(os.getuid())
         _lower(resource.RLIMIT_NPROC, others + MAXIMUM_PROCESSES)
@@ -151,6 +154,9 @@ def become(confinement: Confinement) -> None:
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     # After the change of user, which forgets it.
     die_with_parent(signal.SIGKILL)
+    if os.getppid() != keeper:
+        # It was killed before the kernel knew what to do then.
+        os._exit(125)
 
 
 def _drop_capabilities() -> None:

@@ -99,6 +99,7 @@ class Keeper:
 
     def __init__(self, confinement: Confinement) -> None:
         self._confinement = confinement
+        self._pid = os.getpid()
         self._input: BinaryIO = os.fdopen(0, "rb", closefd=False)
         self._output: BinaryIO = os.fdopen(1, "wb", closefd=False)
         self._node_source = (Path(__file__).parent / "node_step.js").read_text()
@@ -192,7 +193,7 @@ class Keeper:
                 file_size=request["storage"],
                 counts_data=is_node,
             )
-            become(self._confinement)
+            become(self._confinement, self._pid)
             if is_node:
                 self._run_node(request)
             else:

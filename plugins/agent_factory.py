@@ -27,6 +27,15 @@ class _Timetables:
         yield ZonedCronTimetable
 
 
+class _Priorities:
+    """The order of tasks, imported when Airflow asks for it: where it reads or writes a DAG."""
+
+    def __iter__(self) -> Iterator[type[Any]]:
+        from operators.tasks.priority import OldestRunFirst
+
+        yield OldestRunFirst
+
+
 class _Listeners:
     """The listener of ended runs, imported when Airflow registers listeners."""
 
@@ -48,10 +57,13 @@ def _base_path() -> str:
 
 
 class AgentFactoryPlugin(AirflowPlugin):
-    """A form on each workflow's DAG, the timetable of schedules in several time zones, the listener of ended runs."""
+    """A form on each workflow's DAG, the timetable of schedules in several time zones, the order in which waiting tasks
+    start, the listener of ended runs.
+    """
 
     name = "agent_factory"
     timetables = _Timetables()  # type: ignore[assignment]  # Airflow only iterates over it
+    priority_weight_strategies = _Priorities()  # type: ignore[assignment]
     listeners = _Listeners()  # type: ignore[assignment]
     fastapi_apps = [{"app": form_app, "url_prefix": PREFIX, "name": "Agent Factory"}]  # noqa: RUF012  Airflow's protocol
     external_views = [  # noqa: RUF012

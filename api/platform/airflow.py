@@ -48,7 +48,7 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         },
     ]
     values = {
-        ("core", "executor"): "LocalExecutor",
+        ("core", "executor"): "plugins.local_executor.BoundedLocalExecutor",
         # Tasks are short and wait little: more at once than this only slows each other down.
         ("core", "parallelism"): str(max(4, 2 * (os.cpu_count() or 1))),
         ("core", "load_examples"): "False",

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["PlanFile", "SegmentOperator"]
 
 RESCHEDULE_SECONDS = 1.0
+OLDEST_RUN_FIRST = "operators.tasks.priority.OldestRunFirst"
+"""By name: only Airflow's scheduler, API server and DAG processor load it."""
 QUIET_LOGGERS = ("anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "pydantic_ai")
 """Libraries that log requests, bodies at debug level included: tenant text, which no Airflow log may hold."""
 
@@ -59,7 +61,7 @@ class SegmentOperator(BaseOperator):
     ui_color = "#e8f0fe"
 
     def __init__(self, *, plan: PlanFile, **kwargs: Any) -> None:
-        super().__init__(**{"do_xcom_push": False, **kwargs})
+        super().__init__(**{"do_xcom_push": False, "weight_rule": OLDEST_RUN_FIRST, **kwargs})
         self.plan = plan
         # Whatever may have to wait, or to be looked at again, is a worker's from the beginning.
         if type(self) is SegmentOperator and self.trigger_rule != "one_done" and segments_in_triggerer():

@@ -11,7 +11,7 @@ from api.platform import airflow
 from api.platform.home import Home
 from api.platform.postgres import Cluster
 from operators.settings import SEGMENTS_IN_TRIGGERER
-from tests.benchmarks import code_steps, compile_speed, fusion, idle, latency, pods, relay
+from tests.benchmarks import backlog, code_steps, compile_speed, fusion, idle, latency, pods, relay
 from tests.benchmarks.running import machine_line, running_platform
 
 
@@ -35,6 +35,8 @@ def main() -> None:
         print(figures)
         print(f"\nCode steps that compute Fibonacci numbers, chained, {code_steps.RUNS} runs of each:", flush=True)
         print(code_steps.table(code_steps.measure(platform)))
+        print("\nMore executions than workers, asked for at once:", flush=True)
+        print(backlog.measure(platform))
         workers = latency.measure(platform)
         print(f"\nIdle, percent of a core, {idle.SECONDS:.0f} s each:", flush=True)
         print(idle.table(idle.measure(platform)))

@@ -21,14 +21,22 @@ from tests.support import temporary_home
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
 
 
-@pytest.fixture
-def home() -> Iterator[Home]:
+@pytest.fixture(scope="module")
+def used_home() -> Iterator[Home]:
+    """One state folder for all: only the first start has to make the databases."""
     with temporary_home() as home:
-        try:
-            yield home
-            assert HomeLock(home).holder() is None
-        finally:
-            client.stop(home)
+        yield home
+
+
+@pytest.fixture
+def home(used_home: Home) -> Iterator[Home]:
+    # What a test reads of the state is of its own platform.
+    used_home.state_file.unlink(missing_ok=True)
+    try:
+        yield used_home
+        assert HomeLock(used_home).holder() is None
+    finally:
+        client.stop(used_home)
 
 
 def started_at(pid: int) -> str | None:

@@ -150,7 +150,7 @@ class AdoptionService:
                 return Beginning({}, trigger, {"code": "invalid_input", "message": message})
             value = prepared.value
         try:
-            loaded.check_input(value)
+            await loaded.check_input(value)
         except Problem as problem:
             return Beginning(value, trigger, {"code": problem.code, "message": problem.detail})
         return Beginning(value, trigger)

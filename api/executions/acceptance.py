@@ -64,7 +64,7 @@ class Acceptance:
         if version.archived:
             raise archived(workflow_id)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
-        loaded.check_input(input)
+        await loaded.check_input(input)
         if origin.depth > MAX_DEPTH:
             detail = f"At most {MAX_DEPTH} executions in a row may start one another; look for a loop of workflows."
             raise Problem(409, "depth_exceeded", detail)

@@ -36,7 +36,7 @@ class InputService:
         if version.archived:
             raise archived(workflow_id)
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
-        loaded.check_input(value)
+        await loaded.check_input(value)
         input_id = await self._inputs.add(version.agent_id, value)
         note(resource=f"inputs/{input_id}")
         return input_id

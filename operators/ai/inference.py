@@ -90,13 +90,13 @@ def _checked(answer: Answer, schema: dict[str, JsonValue]) -> JsonValue:
 
     :raises StepFailedError: ``invalid_output``: it is no JSON, or does not match. Another try may.
     """
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
+
+    from compiler.matching import BoundedValidator, TooMuchWorkError
 
     value = answer.value if answer.has_value else _parsed(answer)
     try:
-        error = best_match(Draft202012Validator(schema).iter_errors(value))
+        found = BoundedValidator(schema).best_mismatch(value)
     except Unresolvable as unresolvable:
         raise StepFailedError(
             "invalid_config",
@@ -104,9 +104,11 @@ def _checked(answer: Answer, schema: dict[str, JsonValue]) -> JsonValue:
             retryable=False,
             usage=(answer.usage,),
         ) from None
-    if error is not None:
-        place = "/" + "/".join(str(part) for part in error.absolute_path) if error.absolute_path else "the answer"
-        raise _invalid_output(f"the model's answer must match `output_schema`; at {place}: {error.message}", answer)
+    except TooMuchWorkError as error:
+        raise _invalid_output(f"the model's answer is too much for `output_schema`: {error}", answer) from None
+    if found is not None:
+        place = "/" + "/".join(map(str, found.path)) if found.path else "the answer"
+        raise _invalid_output(f"the model's answer must match `output_schema`; at {place}: {found.message}", answer)
     return value
 
 

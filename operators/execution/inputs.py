@@ -11,11 +11,13 @@ def input_error(plan: Plan, value: JsonValue) -> str | None:
     """Return why an input breaks the workflow's ``input`` schema, naming the place; None where it does not."""
     if plan.input_schema is None:
         return None
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
+    from compiler.matching import BoundedValidator, TooMuchWorkError
 
-    error = best_match(Draft202012Validator(plan.input_schema).iter_errors(value))
-    if error is None:
+    try:
+        found = BoundedValidator(plan.input_schema).best_mismatch(value)
+    except TooMuchWorkError as error:
+        return f"the input is too much for the workflow's `input` schema: {error}"
+    if found is None:
         return None
-    place = "".join(f"/{part}" for part in error.absolute_path) or "the input"
-    return f"the input must match the workflow's `input` schema; at {place}: {error.message}"
+    place = "".join(f"/{part}" for part in found.path) or "the input"
+    return f"the input must match the workflow's `input` schema; at {place}: {found.message}"

@@ -332,8 +332,11 @@ class _UnitRun:
     async def _write(self, records: list[StepRecord], *, halt: bool = False) -> None:
         await self._writer.write(records, halt=halt)
         self._heard(self._writer.state)
+        decided = [record for record in records if is_decided(record)]
+        if self._services.pods is not None:
+            self._services.pods.journaled(record.id for record in decided)
         if self._observer is not None:
-            for record in filter(is_decided, records):
+            for record in decided:
                 self._observer(record)
 
     async def _announce(self) -> None:

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -201,6 +201,12 @@ class PoolPerUnit:
     async def abandon(self, job: PodJob, waiting: Waiting) -> None:
         """Abandon in the pool of the step's unit."""
         await self._pool_of(waiting.key.step_id).abandon(job, waiting)
+
+    def journaled(self, step_ids: Iterable[str]) -> None:
+        """Tell the pool of each unit."""
+        steps = list(step_ids)
+        for pool in self._pools.values():
+            pool.journaled(steps)
 
     async def remove(self, execution_id: str) -> int:
         """Remove the pods of all units; return how many there were."""

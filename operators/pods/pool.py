@@ -92,6 +92,8 @@ class PodPool:
         self.unit = unit
         self.deadline_seconds = deadline_seconds
         self.slots: dict[str, Attached] = {}
+        self.ended: set[str] = set()
+        """Steps whose final records the journal has."""
         self.current: Callable[[V1Pod | None], None] = lambda pod: None
         """Told of each pod that is at work, so that whoever ends this process can end it."""
         self.show: Callable[[str], None] | None = None
@@ -130,9 +132,10 @@ class PodPool:
     def journaled(self, step_ids: Iterable[str]) -> None:
         """Let go of the pods that these steps had alone: what came of them is in the journal now, and not before, for
         whoever goes on after a crash must find it in the pod."""
-        over = set(step_ids)
+        ended = set(step_ids)
+        self.ended |= ended
         for slot, attached in list(self.slots.items()):
-            if attached.step_id in over:
+            if attached.step_id in ended:
                 del self.slots[slot]
                 self.meanwhile(self._let_go, attached.name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from operators.pods.failures import PodFailedError, container
 from operators.pods.jobs import PodJob
 from operators.pods.output import shown_bytes
 from operators.pods.pool import Attached, PodPool
-from operators.pods.spec import LABEL, STEWARD, Place, build_pod, digest, pod_name, selector
+from operators.pods.spec import LABEL, SLOT, STEWARD, Place, build_pod, digest, pod_name, selector, unit_labels
 from operators.steps.base import Waiting
 
 if TYPE_CHECKING:
@@ -134,10 +135,20 @@ class Slot:
                 now = time.monotonic()
                 if not refusal.retryable or now > began + GONE_SECONDS or now > last_left + ROOM_SECONDS:
                     raise
+            await asyncio.to_thread(self._let_go_of_ended)
             for each in await asyncio.to_thread(warm.make_room, self._cluster):
                 await self._gone(each)
                 last_left = time.monotonic()
             await asyncio.sleep(ROOM_LOOK_SECONDS)
+
+    def _let_go_of_ended(self) -> None:
+        """Delete the pods that steps had alone whose records the journal has: a worker that was lost between may have
+        left them."""
+        key = self._waiting.key
+        slots = {digest(str(replace(key, step_id=step_id))) for step_id in self._pool.ended}
+        for pod in self._cluster.find(selector(unit_labels(key.execution_id, self._pool.unit))):
+            if pod.metadata.labels[SLOT] in slots and pod.metadata.deletion_timestamp is None:
+                self._cluster.delete(pod.metadata.name)
 
     async def _drop(self, known: Attached) -> None:
         """Remove a pod that is of no more use."""

@@ -35,6 +35,7 @@ GIVEN_STORAGE = 64 * MIB
 STATE_STORAGE = (256 + 80) * MIB
 """For results, and for the requests that wait."""
 LABEL = "agent-factory/"
+SLOT = LABEL + "slot"
 MANAGER = {"app.kubernetes.io/managed-by": "agent-factory"}
 GRACE_SECONDS = 1
 
@@ -80,7 +81,7 @@ class Place:
 
     def labels(self, network: Network) -> dict[str, str]:
         """Return the labels by which the pod is found again."""
-        return {**MANAGER, **unit_labels(self.execution_id, self.unit), LABEL + "slot": digest(self.slot),
+        return {**MANAGER, **unit_labels(self.execution_id, self.unit), SLOT: digest(self.slot),
                 LABEL + "epoch": str(self.epoch), LABEL + "network": network}  # fmt: skip
 
 

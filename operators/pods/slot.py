@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -137,8 +138,10 @@ class Slot:
                     raise
             await asyncio.to_thread(self._let_go_of_ended)
             for each in await asyncio.to_thread(warm.make_room, self._cluster):
-                await self._gone(each)
-                last_left = time.monotonic()
+                # One that does not go, of another step even, is no reason but the refusal.
+                with contextlib.suppress(ClusterError):
+                    await self._gone(each)
+                    last_left = time.monotonic()
             await asyncio.sleep(ROOM_LOOK_SECONDS)
 
     def _let_go_of_ended(self) -> None:

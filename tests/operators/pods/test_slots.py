@@ -196,6 +196,14 @@ class TestRoom:
             Worker(Server(most=0)).attach(ALONE)
         assert refusal.value is FULL
 
+    def test_one_that_does_not_go_is_no_other_reason(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(slots, "GONE_SECONDS", 0.05)
+        worker = Worker(server := Server(most=1, looks=1_000_000))
+        server.delete(worker.attach(ALONE, step_id="a[0]").name)
+        with pytest.raises(PodFailedError) as refusal:
+            worker.attach(ALONE, step_id="a[1]")
+        assert refusal.value is FULL
+
 
 def test_all_pages_are_read() -> None:
     pages = {"": "one", "one": "two", "two": ""}

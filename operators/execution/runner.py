@@ -229,6 +229,8 @@ class _UnitRun:
 
     async def execute(self) -> None:
         """Run what may run; return when nothing runs and nothing more may start."""
+        # What failed may run again, in this life of the execution.
+        self._tell_pods(record for record in self._grant.steps.values() if record.status == "success")
         left = self._seconds_left()
         if _passed(left):
             self._timed_out = True
@@ -332,9 +334,14 @@ class _UnitRun:
     async def _write(self, records: list[StepRecord], *, halt: bool = False) -> None:
         await self._writer.write(records, halt=halt)
         self._heard(self._writer.state)
+        self._tell_pods(records)
         if self._observer is not None:
             for record in filter(is_decided, records):
                 self._observer(record)
+
+    def _tell_pods(self, journaled: Iterable[StepRecord]) -> None:
+        if self._services.pods is not None:
+            self._services.pods.journaled(record.id for record in journaled if is_decided(record))
 
     async def _announce(self) -> None:
         await self._writer.announce()

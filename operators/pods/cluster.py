@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TIMEOUT = (5, 30)
 """Seconds to connect, and between two bytes of an answer."""
 LISTED = 200
+"""Pods of a page."""
 CHUNK = 32_768
 BYTES_A_SECOND = 1_000_000
 """How slow the API server may hand a result on."""
@@ -76,13 +77,20 @@ class Cluster:
             raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
 
     def find(self, selector: str) -> list[V1Pod]:
-        """Return pods by their labels."""
-        try:
-            found = self._call(self._api.list_namespaced_pod, self.namespace, label_selector=selector, limit=LISTED)
-        except _RefusedError as refusal:
-            raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
-        items: list[V1Pod] = found.items
-        return items
+        """Return all pods with such labels, however many pages of the API server's they are."""
+        pods: list[V1Pod] = []
+        further: dict[str, str] = {}
+        while True:
+            try:
+                found = self._call(
+                    self._api.list_namespaced_pod, self.namespace, label_selector=selector, limit=LISTED, **further
+                )
+            except _RefusedError as refusal:
+                raise ClusterError(f"the API server answered HTTP {refusal.status}") from None
+            pods += found.items
+            further = {"_continue": found.metadata._continue or ""}
+            if not further["_continue"]:
+                return pods
 
     def delete(self, name: str) -> None:
         """Delete a pod; harmless where it is gone."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from operators.pods.spec import BASE, RECEIVER, STEWARD
 
 if TYPE_CHECKING:
-    from kubernetes.client import V1ContainerState, V1ContainerStatus, V1Pod
+    from kubernetes.client import V1ContainerState, V1ContainerStateTerminated, V1ContainerStatus, V1Pod
 
 Phase = Literal["starting", "receiving", "running", "ended"]
 NO_IMAGE = ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable")
@@ -52,13 +52,15 @@ def look_at(pod: V1Pod, *, waited: float, start_seconds: float) -> Phase:
     :raises PodFailedError: It gives no result any more.
     """
     _refuse_ended(pod)
-    base, receiver = container(pod, BASE), container(pod, RECEIVER)
+    base, receiver, steward = (container(pod, name) for name in (BASE, RECEIVER, STEWARD))
     if base is not None and base.state.terminated is not None:
         _refuse_exit(base)
+        _refuse_without(steward)
         return "ended"
     if base is not None and base.state.running is not None:
+        _refuse_without(steward)
         return "running"
-    for status in (receiver, base, container(pod, STEWARD)):
+    for status in (receiver, base, steward):
         _refuse_waiting(status)
     if waited > start_seconds:
         raise _not_started(pod, start_seconds)
@@ -92,8 +94,7 @@ def _refuse_ended(pod: V1Pod) -> None:
     if reason == "NodeLost" or pod.status.phase == "Unknown":
         raise PodFailedError("node_lost", "the pod's node must stay; the cluster lost it", retryable=True)
     if reason == "DeadlineExceeded":
-        rule = "the pod must end within its deadline; it took longer. Raise the step's `timeout`"
-        raise PodFailedError("deadline", rule, retryable=False)
+        raise _past_deadline(pod)
     disrupted = any(c.type == "DisruptionTarget" and c.status == "True" for c in pod.status.conditions or ())
     if reason == "Evicted" and any(word in message.lower() for word in ("emptydir", "ephemeral")):
         rule = f"the container must do with its `ephemeral_storage`; it wrote more. {message}"
@@ -103,6 +104,29 @@ def _refuse_ended(pod: V1Pod) -> None:
     if pod.status.phase == "Failed" and not pod.status.container_statuses:
         rule = f"the node must take the pod; it refused it: {reason} {message}"
         raise PodFailedError("unschedulable", rule, retryable=True)
+
+
+def _past_deadline(pod: V1Pod) -> PodFailedError:
+    base = container(pod, BASE)
+    ended = base.state.terminated.finished_at if base is not None and base.state.terminated is not None else None
+    begun, seconds = pod.status.start_time, pod.spec.active_deadline_seconds
+    if None not in (ended, begun, seconds) and (ended - begun).total_seconds() < seconds:
+        rule = "a result must be fetched before its pod's deadline; the container had ended, and nobody came for it"
+        return PodFailedError("deadline", rule, retryable=True)
+    rule = "the pod must end within its deadline; it took longer. Raise the step's `timeout`"
+    return PodFailedError("deadline", rule, retryable=False)
+
+
+def _refuse_without(steward: V1ContainerStatus | None) -> None:
+    """Refuse a pod that can hand out nothing any more."""
+    ended = steward.state.terminated if steward is not None and steward.state is not None else None
+    if ended is not None:
+        raise _broken_off(STEWARD, ended)
+
+
+def _broken_off(name: str, ended: V1ContainerStateTerminated) -> PodFailedError:
+    rule = f"the pod's own parts must run; {name} ended with {ended.exit_code} ({ended.reason})"
+    return PodFailedError("sandbox_error", rule, retryable=True)
 
 
 def _refuse_exit(base: V1ContainerStatus) -> None:
@@ -124,8 +148,7 @@ def _refuse_waiting(status: V1ContainerStatus | None) -> None:
         return
     ended = status.state.terminated
     if status.name != BASE and ended is not None and ended.exit_code:
-        rule = f"the pod's own parts must run; {status.name} ended with {ended.exit_code} ({ended.reason})"
-        raise PodFailedError("sandbox_error", rule, retryable=True)
+        raise _broken_off(status.name, ended)
     waiting = status.state.waiting
     if waiting is None:
         return

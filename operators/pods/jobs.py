@@ -50,9 +50,10 @@ class PodJob:
     job: Job | None = None
 
     def slot_of(self, waiting: Waiting) -> str:
-        """Return the name of the pods that may take this job: where the container itself does it, one of its own."""
+        """Return the name of the pods that may take this job. Where the container itself does it, that is the step's:
+        each attempt has a pod of its own, and none begins beside the one before."""
         if self.program.gives_file:
-            return str(waiting)
+            return str(waiting.key)
         return f"{self.company} {_shard(waiting.key.step_id)}"
 
 
@@ -90,7 +91,8 @@ def _shard(step_id: str) -> int:
 def programs() -> dict[str, str]:
     """Return our own programs that a pod needs: path below the folder they are brought into -> text."""
     files = {"operators/__init__.py": "", "operators/sandbox/__init__.py": ""}
-    for name in ("confinement.py", "keeper.py", "processes.py", "python_step.py", "watch.py", "node_step.js"):
+    for name in ("confinement.py", "folders.py", "keeper.py", "processes.py", "python_step.py", "watch.py",
+                 "node_step.js"):  # fmt: skip
         files[f"operators/sandbox/{name}"] = (_SANDBOX / name).read_text()
     files["node_step.js"] = files["operators/sandbox/node_step.js"]
     for name in ("steward.py", "serve.py"):

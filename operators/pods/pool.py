@@ -7,18 +7,19 @@ execution, so that a worker which takes over finds the pod of the one before and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ParamSpec
 
 from compiler.images import image_refusal
 from operators.execution.records import PodSettings
-from operators.pods.cluster import Cluster, Stream
+from operators.pods.cluster import Cluster, ClusterError, Stream
 from operators.pods.failures import PodFailedError
 from operators.pods.jobs import PodJob
-from operators.pods.spec import digest, selector, unit_labels
+from operators.pods.spec import TALKS, digest, selector, unit_labels
 from operators.steps.base import StepResult, Waiting, Wake
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Attached:
     :param fresh: Whether the next result is of the step that it was started for.
     :param brought: When this process last brought files in, by the monotonic clock.
     :param unwanted: It takes no more jobs.
+    :param step_id: The step that alone it is for; None where steps share it.
+    :param users: Jobs that are looked at in it now.
+    :param turns: For those of them that are handed over.
+    :param handed: The job that was handed over last.
     :param done: Jobs that came to their end in it.
     :param shown: How many bytes of its output are in the log.
     :param looked: When its output was last looked at, by the monotonic clock.
@@ -52,6 +57,10 @@ class Attached:
     fresh: bool
     brought: float = float("-inf")
     unwanted: bool = False
+    step_id: str | None = None
+    users: set[str] = field(default_factory=set)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TALKS))
+    handed: str | None = None
     done: set[str] = field(default_factory=set)
     idle: list[Stream] = field(default_factory=list)
     shown: int = 0
@@ -83,6 +92,8 @@ class PodPool:
         self.unit = unit
         self.deadline_seconds = deadline_seconds
         self.slots: dict[str, Attached] = {}
+        self.ended: set[str] = set()
+        """Steps whose final records the journal has."""
         self.current: Callable[[V1Pod | None], None] = lambda pod: None
         """Told of each pod that is at work, so that whoever ends this process can end it."""
         self.show: Callable[[str], None] | None = None
@@ -117,6 +128,22 @@ class PodPool:
         attached = self.slots.get(job.slot_of(waiting))
         if attached is not None and digest(str(waiting)) not in attached.done:
             attached.unwanted = True
+
+    def journaled(self, step_ids: Iterable[str]) -> None:
+        """Let go of the pods that these steps had alone: what came of them is in the journal now, and not before, for
+        whoever goes on after a crash must find it in the pod."""
+        ended = set(step_ids)
+        self.ended |= ended
+        for slot, attached in list(self.slots.items()):
+            if attached.step_id in ended:
+                del self.slots[slot]
+                self.meanwhile(self._let_go, attached.name)
+
+    def _let_go(self, name: str) -> None:
+        assert self._open is not None, "a pod that is known was found or started"
+        with contextlib.suppress(ClusterError):
+            # Else it goes with the unit.
+            self._open[1].delete(name)
 
     async def remove(self, execution_id: str) -> int:
         """Remove every pod of the unit: it is over. Return how many there were."""

@@ -25,7 +25,17 @@ PYTHON = ["python3", "-I", "-S", "-B"]
 MIB = 1_048_576
 KEEPER_MEMORY = 64 * MIB
 """What the keeper has beside the memory of the step, and a result on its way, which may be as large as a result may."""
+TALKS = 4
+"""How many jobs of a pod its workers have handed over, and wait for, at once: it does one at a time."""
+TALK_MEMORY = 8 * MIB
+"""Of what ``exec`` starts in the steward's container for each; twice, for those of a worker that was lost may be there
+too. Requests and results take none: they wait in files."""
+STEWARD_MEMORY = 32 * MIB + 2 * TALKS * TALK_MEMORY
+GIVEN_STORAGE = 64 * MIB
+STATE_STORAGE = (256 + 80) * MIB
+"""For results, and for the requests that wait."""
 LABEL = "agent-factory/"
+SLOT = LABEL + "slot"
 MANAGER = {"app.kubernetes.io/managed-by": "agent-factory"}
 GRACE_SECONDS = 1
 
@@ -71,7 +81,7 @@ class Place:
 
     def labels(self, network: Network) -> dict[str, str]:
         """Return the labels by which the pod is found again."""
-        return {**MANAGER, **unit_labels(self.execution_id, self.unit), LABEL + "slot": digest(self.slot),
+        return {**MANAGER, **unit_labels(self.execution_id, self.unit), SLOT: digest(self.slot),
                 LABEL + "epoch": str(self.epoch), LABEL + "network": network}  # fmt: skip
 
 
@@ -156,14 +166,19 @@ def _base(pod: Pod, program: Program) -> V1Container:
         name=BASE,
         image=pod.image,
         image_pull_policy=_pull_policy(pod.image),
-        command=list(program.command) or None,
-        args=list(program.args) or None,
-        env=[k8s.V1EnvVar(name=key, value=value) for key, value in sorted(env.items())],
+        command=list(map(_verbatim, program.command)) or None,
+        args=list(map(_verbatim, program.args)) or None,
+        env=[k8s.V1EnvVar(name=key, value=_verbatim(value)) for key, value in sorted(env.items())],
         working_dir=TMP,
         resources=_tenant_resources(pod.limits, 0 if program.gives_file else KEEPER_MEMORY),
         security_context=_security(TENANT_UID),
         volume_mounts=mounts,
     )
+
+
+def _verbatim(text: str) -> str:
+    """Return a text as Kubernetes leaves it: it takes ``$(NAME)`` for a variable, and ``$$`` for one sign."""
+    return text.replace("$", "$$")
 
 
 def _receiver(settings: PodSettings, brought: Brought | None) -> V1Container:
@@ -190,8 +205,12 @@ def _trusted(name: str, command: list[str], settings: PodSettings, mounts: list[
         image_pull_policy=_pull_policy(settings.runner_image),
         command=command,
         resources=k8s.V1ResourceRequirements(
-            requests={"cpu": "10m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
-            limits={"cpu": "500m", "memory": "64Mi", "ephemeral-storage": "320Mi"},
+            requests={"cpu": "10m", "memory": str(64 * MIB), "ephemeral-storage": str(16 * MIB)},
+            limits={
+                "cpu": "500m",
+                "memory": str(STEWARD_MEMORY),
+                "ephemeral-storage": str(GIVEN_STORAGE + STATE_STORAGE),
+            },
         ),
         security_context=_security(TRUSTED_UID),
         volume_mounts=mounts,
@@ -236,8 +255,8 @@ def _volumes(limits: Limits) -> list[V1Volume]:
     from kubernetes import client as k8s
 
     sizes = {
-        "given": 64 * MIB,
-        "state": 256 * MIB,
+        "given": GIVEN_STORAGE,
+        "state": STATE_STORAGE,
         "results": 16 * MIB + result_max_bytes(),
         "tmp": limits.ephemeral_storage_bytes,
     }

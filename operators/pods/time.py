@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from compiler.plan import Plan, Step, Unit, every_step
 
-BESIDE_SECONDS = 900.0
-"""For the start, and for the moments in which nobody holds a worker for the unit."""
+BESIDE_SECONDS = 6 * 3_600.0
+"""For the start, and for the time in which nobody comes for a result: Airflow may be away for hours. A pod that nobody
+needs any more does not stay so long, for it is removed once its execution is over."""
 BETWEEN_SECONDS = 30.0
 """For a step to be journaled and the next one handed over, also where the worker is lost between."""
 MAXIMUM_SECONDS = 7 * 86_400.0

@@ -12,26 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from operators.execution.records import PodSettings, PodTiming
 from operators.pods import warm
-from operators.pods.cluster import Cluster, ClusterError, Stream, StreamClosedError
-from operators.pods.failures import PodFailedError, container, look_at, moments
+from operators.pods.cluster import Cluster, Stream, StreamClosedError
+from operators.pods.failures import Phase, PodFailedError, container, look_at, moments
 from operators.pods.inside import receive
 from operators.pods.jobs import PodJob, failure_of_code, programs, result_of_file, result_of_keeper
-from operators.pods.output import OUTPUT_LIMIT, SHOW_SECONDS, SHOWN, new_lines, shown_bytes
+from operators.pods.output import OUTPUT_LIMIT, SHOW_SECONDS, SHOWN, new_lines
 from operators.pods.pool import Attached, PodPool
-from operators.pods.spec import (
-    BASE,
-    GIVEN,
-    LABEL,
-    OUTPUT_FILE,
-    PYTHON,
-    RECEIVER,
-    STEWARD,
-    Place,
-    build_pod,
-    digest,
-    pod_name,
-    selector,
-)
+from operators.pods.slot import JOB, LOOK_SECONDS, Slot
+from operators.pods.spec import BASE, GIVEN, OUTPUT_FILE, PYTHON, RECEIVER, STEWARD
 from operators.sandbox.sandbox import JobFailedError
 from operators.settings import result_max_bytes
 from operators.steps.base import PodWatch, StepResult, Waiting
@@ -39,18 +27,33 @@ from operators.steps.base import PodWatch, StepResult, Waiting
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
-LOOK_SECONDS = 0.1
 LOST_SECONDS = 30.0
 AGAIN_SECONDS = 5.0
 """The status of a container that took what was brought in lags behind."""
-GONE_SECONDS = 30.0
 SLACK_SECONDS = 30.0
 """How much longer than asked an answer of the steward may take."""
 TAIL = 1_000
 WITH_TAIL = ("exit_code", "out_of_memory")
-JOB = LABEL + "job"
-"""Annotation: the job that a pod had when its worker gave itself back."""
+STILL_THERE = ("timeout", "start_timeout", "unschedulable")
+"""Failures of a step whose container may be at work, or begin to."""
+UNBEGUN_LIMIT = 3
+"""How many pods may break with nothing at work in them until a job that waits in the next fails."""
 T = TypeVar("T")
+
+
+class _UnbegunError(Exception):
+    """The pod broke before the job began in it.
+
+    :param by_another: Whether another job did that, which fails for it.
+    """
+
+    def __init__(self, *, by_another: bool) -> None:
+        super().__init__("not begun")
+        self.by_another = by_another
+
+
+class _NotReadyError(StreamClosedError):
+    """The pod's program has not been ready yet."""
 
 
 class Visit:
@@ -65,12 +68,8 @@ class Visit:
         self._job = job
         self._waiting = waiting
         self._end = end
-        self._id = digest(str(waiting))
-        self._slot = job.slot_of(waiting)
-        key = waiting.key
-        self._place = Place(key.execution_id, key.epoch, pool.unit, self._slot)
-        self._labels = self._place.labels(job.pod.network)
-        self._kind = warm.kind_for(job, settings)
+        self._slot = Slot(pool, cluster, settings, job, waiting)
+        self._id = self._slot.id
         self.ran = 0.0
         """How long the job has run, in seconds."""
 
@@ -79,29 +78,59 @@ class Visit:
 
         :return: Its result, or what to wait for.
         """
-        async with self._pool.lock(self._slot):
-            attached = await self._attach()
+        left = UNBEGUN_LIMIT
+        while left:
+            attached = await self._slot.attach()
+            try:
+                return await self._look(attached)
+            except _UnbegunError as broken:
+                attached.unwanted = True
+                left -= not broken.by_another
+            finally:
+                attached.users.discard(self._id)
+        message = f"the pod's own parts must run; {UNBEGUN_LIMIT} pods broke before the step began"
+        raise PodFailedError("sandbox_error", message, retryable=True)
+
+    async def _look(self, attached: Attached) -> StepResult | PodWatch:
         try:
-            while True:
-                # A connection that was left open says that its pod runs; if it does not, the next round finds out.
-                if not attached.idle:
-                    async with self._pool.lock(self._slot):
-                        ready = await self._ready(attached)
-                    if not ready:
-                        return await self._leave(attached)
-                result = await (self._file(attached) if self._job.program.gives_file else self._talk(attached))
-                if result is not None:
-                    return result
-                if time.monotonic() >= self._end:
-                    return await self._leave(attached)
+            if not await self._has_turn(attached):
+                return PodWatch(self._cluster.namespace, attached.name, attached.handed or self._id)
+            try:
+                return await self._take_turn(attached)
+            finally:
+                attached.turns.release()
         except PodFailedError as failure:
             attached.unwanted = True
             await self._show(attached, last=True)
-            if failure.code not in WITH_TAIL:
-                raise
-            tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
-            error = failure_of_code(self._job, failure, tail)
+            error: Exception = failure
+            if failure.code in WITH_TAIL:
+                tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
+                error = failure_of_code(self._job, failure, tail)
+            elif failure.code in STILL_THERE and self._job.program.gives_file:
+                await asyncio.to_thread(self._cluster.delete, attached.name)
         raise error
+
+    async def _has_turn(self, attached: Attached) -> bool:
+        """Wait for a turn; tell whether there was one before this process has waited enough."""
+        try:
+            async with asyncio.timeout(max(0.0, self._end - time.monotonic())):
+                return await attached.turns.acquire()
+        except TimeoutError:
+            return False
+
+    async def _take_turn(self, attached: Attached) -> StepResult | PodWatch:
+        while True:
+            # A connection that was left open says that its pod runs; if it does not, the next round finds out.
+            if not attached.idle:
+                async with self._pool.lock(self._slot.name):
+                    ready = await self._ready(attached)
+                if not ready:
+                    return await self._leave(attached)
+            result = await (self._file(attached) if self._job.program.gives_file else self._talk(attached))
+            if result is not None:
+                return result
+            if time.monotonic() >= self._end:
+                return await self._leave(attached)
 
     async def _leave(self, attached: Attached) -> PodWatch:
         """Write down which job the pod has, so that whoever comes back learns what became of it, should it die."""
@@ -112,105 +141,21 @@ class Visit:
         await asyncio.to_thread(self._cluster.annotate, attached.name, JOB, self._id)
         return PodWatch(self._cluster.namespace, attached.name, self._id)
 
-    # Finding or starting the pod.
-
-    async def _attach(self) -> Attached:
-        """Return the pod for this job: the one it is in, a running one that takes it, or a new one."""
-        known = self._pool.slots.get(self._slot)
-        if known is not None and not known.unwanted:
-            return known
-        if known is not None:
-            await self._drop(known.name)
-        found = await self._found()
-        asked = (self._waiting.started_at or datetime.now(UTC)).timestamp()
-        while found is None or warm.needs_settling(found):
-            if found is None:
-                found = await self._start()
-            if warm.needs_settling(found):
-                found = await asyncio.to_thread(warm.settle, self._cluster, self._labels)
-        attached = Attached(found.metadata.name, _seconds_of(found), asked, fresh=self._is_first_of(found))
-        attached.shown = shown_bytes(found.metadata.annotations)
-        self._pool.slots[self._slot] = attached
-        self._pool.current(found)
-        return attached
-
-    async def _start(self) -> V1Pod:
-        """Return a pod for this job: a warm one, where there is one, or a new one."""
-        deadline = self._pool.deadline_seconds
-        if self._kind is not None:
-            claimed = await asyncio.to_thread(
-                warm.claim, self._cluster, self._kind, self._settings, self._place, self._id, deadline
-            )
-            if claimed is not None:
-                self._pool.meanwhile(warm.replace, self._cluster, self._kind, self._settings)
-                return claimed
-        name = pod_name(self._place, self._id)
-        await self._gone(name)
-        pod = build_pod(name, self._labels, self._job.pod, self._job.program, self._settings, deadline)
-        if self._kind is not None:
-            # Somebody else may have claimed one for the same job.
-            pod.metadata.annotations = {warm.CLAIMED: self._id}
-        try:
-            return await asyncio.to_thread(self._cluster.create, pod)
-        except PodFailedError as refusal:
-            removed = await asyncio.to_thread(warm.make_room, self._cluster) if refusal.retryable else []
-            if not removed:
-                raise
-        for each in removed:
-            await self._gone(each)
-        return await asyncio.to_thread(self._cluster.create, pod)
-
-    def _is_first_of(self, pod: V1Pod) -> bool:
-        """Tell whether a pod was started or claimed for this job."""
-        return pod.metadata.name == pod_name(self._place, self._id) or warm.notes(pod).get(warm.CLAIMED) == self._id
-
-    async def _found(self) -> V1Pod | None:
-        """Return the pod that has this job, or a living one that takes it; remove the others that are over."""
-        pods = await asyncio.to_thread(self._cluster.find, selector(self._labels))
-        living = None
-        for pod in pods:
-            if pod.metadata.deletion_timestamp is not None:
-                continue
-            if self._is_first_of(pod):
-                return pod
-            if _is_living(pod) or (pod.metadata.annotations or {}).get(JOB) == self._id:
-                living = pod
-            else:
-                await asyncio.to_thread(self._cluster.delete, pod.metadata.name)
-        return living
-
-    async def _drop(self, name: str) -> None:
-        """Remove a pod that is of no more use."""
-        attached = self._pool.slots.pop(self._slot, None)
-        while attached is not None and attached.idle:
-            attached.idle.pop().close()
-        await asyncio.to_thread(self._cluster.delete, name)
-        await self._gone(name)
-
-    async def _gone(self, name: str) -> None:
-        """Wait until a pod that is being deleted is gone: two of a step never run at once."""
-        end = time.monotonic() + GONE_SECONDS
-        while time.monotonic() < end:
-            pod = await asyncio.to_thread(self._cluster.get, name)
-            if pod is None or pod.metadata.deletion_timestamp is None:
-                return
-            await asyncio.sleep(LOOK_SECONDS)
-        raise ClusterError("a pod that was deleted does not go")
-
     # Bringing it to where it can take the job.
 
     async def _ready(self, attached: Attached) -> bool:
         """Bring in what the pod needs; tell whether it can be asked now, or False where there is no more time."""
         while True:
             pod = await self._pod(attached)
-            waited = time.time() - attached.made
-            phase = look_at(pod, waited=waited, start_seconds=self._settings.start_seconds)
+            try:
+                phase = self._phase(attached, pod)
+            except PodFailedError:
+                if not await self._is_told(attached, pod):
+                    raise
+                return True
             if phase == "receiving" and time.monotonic() - attached.brought > AGAIN_SECONDS:
                 await asyncio.to_thread(self._bring_in, attached)
-            elif phase == "ended":
-                self._after_end(pod)
-                return True
-            elif phase == "running" and not self._job.program.gives_file:
+            elif phase == "ended" or (phase == "running" and not self._job.program.gives_file):
                 return True
             elif phase == "running":
                 self._check_time(pod)
@@ -219,6 +164,34 @@ class Visit:
             if time.monotonic() >= self._end:
                 return False
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _phase(self, attached: Attached, pod: V1Pod) -> Phase:
+        waited = time.time() - attached.made
+        phase = look_at(pod, waited=waited, start_seconds=self._settings.start_seconds)
+        if phase == "ended":
+            self._after_end(pod)
+        return phase
+
+    async def _is_told(self, attached: Attached, pod: V1Pod) -> bool:
+        """Tell whether the steward of a pod whose program has ended can say which of its jobs that concerns: others are
+        done, or have not begun.
+
+        :raises _UnbegunError: The program never ran, and this job has nothing to do with it.
+        """
+        base, steward = container(pod, BASE), container(pod, STEWARD)
+        ended = base is not None and base.state.terminated is not None
+        if self._job.program.gives_file or not ended or steward is None or steward.state.running is None:
+            return False
+        try:
+            attached.idle.append(await self._talking(attached, 0.0))
+        except _NotReadyError:
+            if not self._slot.is_known_to(pod):
+                raise _UnbegunError(by_another=False) from None
+            return False
+        except StreamClosedError:
+            # Whoever talks to it next tries again.
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     def _after_end(self, pod: V1Pod) -> None:
         if not self._job.program.gives_file:
@@ -237,7 +210,7 @@ class Visit:
     async def _pod(self, attached: Attached) -> V1Pod:
         pod = await asyncio.to_thread(self._cluster.get, attached.name)
         if pod is None or pod.metadata.deletion_timestamp is not None:
-            self._pool.slots.pop(self._slot, None)
+            attached.unwanted = True
             raise PodFailedError("node_lost", "the pod must stay until its end; it was deleted", retryable=True)
         return pod
 
@@ -273,13 +246,23 @@ class Visit:
         state = answer["state"]
         if state == "lost":
             return await self._why_lost(attached)
+        if state == "unbegun":
+            raise _UnbegunError(by_another=bool(answer.get("lost")))
         self.ran = float(answer.get("seconds", 0.0))
         if state != "done":
+            await self._note_waiting(attached, state)
             return None
         attached.done.add(self._id)
         timing = await self._timing(attached)
         timing.result = round(float(answer["age"]) * 1000, 3)
         return result_of_keeper(self._job, result, timing)
+
+    async def _note_waiting(self, attached: Attached, state: str) -> None:
+        if state in ("queued", "running"):
+            attached.handed = self._id
+        else:
+            # It had no room for the request.
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _cancellable(self, stream: Stream, call: Callable[[], T]) -> T:
         """Make a blocking call; where this task is cancelled, break it off."""
@@ -292,15 +275,23 @@ class Visit:
     async def _stream(self, attached: Attached) -> Stream:
         if attached.idle:
             return attached.idle.pop()
+        return await self._talking(attached, max(1.0, self._end - time.monotonic()))
+
+    async def _talking(self, attached: Attached, seconds: float) -> Stream:
+        """Return a connection with the steward of a pod whose program has been ready.
+
+        :param seconds: How long to wait for that.
+        :raises _NotReadyError: It has not.
+        :raises StreamClosedError: The steward cannot be reached.
+        """
         command = [*PYTHON, f"{GIVEN}/steward.py", "talk"]
         stream = await asyncio.to_thread(self._cluster.open, attached.name, STEWARD, command)
-        left = max(1.0, self._end - time.monotonic())
         ready, _ = await self._cancellable(
-            stream, lambda: stream.ask({"op": "ready", "seconds": left}, seconds=left + SLACK_SECONDS)
+            stream, lambda: stream.ask({"op": "ready", "seconds": seconds}, seconds=seconds + SLACK_SECONDS)
         )
         if not ready["ready"]:
             stream.close()
-            raise StreamClosedError("the pod's program is not ready")
+            raise _NotReadyError("the pod's program is not ready")
         return stream
 
     def _exchange(self, stream: Stream) -> tuple[dict[str, Any], bytes]:
@@ -376,17 +367,6 @@ class Visit:
             timing.image = _between(seen.scheduled, seen.received)
             timing.start = _between(seen.received, seen.begun)
         return timing
-
-
-def _is_living(pod: V1Pod) -> bool:
-    """Tell whether a pod can still take a job."""
-    base = container(pod, BASE)
-    return pod.status.phase in ("Pending", "Running") and (base is None or base.state.terminated is None)
-
-
-def _seconds_of(pod: V1Pod) -> float:
-    created: datetime = pod.metadata.creation_timestamp
-    return created.timestamp()
 
 
 def _between(before: datetime | float | None, after: datetime | float | None) -> float:

@@ -164,8 +164,11 @@ def keep(cluster: Cluster, settings: PodSettings) -> dict[str, int]:
 
 
 def make_room(cluster: Cluster) -> list[str]:
-    """Remove all idle pods, for the quota has no room for one that is needed; return their names."""
-    return [pod.metadata.name for pod in idle_pods(cluster) if cluster.delete_unchanged(pod)]
+    """Remove all idle pods, for the quota has no room for one that is needed; return the names of all pods that are on
+    their way out."""
+    removed = {pod.metadata.name for pod in idle_pods(cluster) if cluster.delete_unchanged(pod)}
+    pods = cluster.find(selector(MANAGER))
+    return sorted(removed | {pod.metadata.name for pod in pods if pod.metadata.deletion_timestamp is not None})
 
 
 def notes(pod: V1Pod) -> dict[str, str]:

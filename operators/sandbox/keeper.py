@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from operators.sandbox.confinement import (
     private_scratch,
     show_own_processes,
 )
+from operators.sandbox.folders import remove
 from operators.sandbox.processes import become_subreaper, descendants, die_with_parent, signal_all
 from operators.sandbox.watch import Ended, Watch, memory_of
 
@@ -153,7 +153,7 @@ class Keeper:
             os.close(results)
             os.close(prints)
             if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
 
     def _folder(self) -> str | None:
         """Make a step's folder, where it does not get a file system of its own."""

@@ -3,7 +3,6 @@ only."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from operators.sandbox.confinement import MAXIMUM_PROCESSES
+from operators.sandbox.folders import is_larger
 
 PRINT_LIMIT = 10_000_000
 """Bytes that a step may print; only the end is kept."""
@@ -94,7 +94,7 @@ class Watch:
             return "too_many_processes"
         if memory > self._request["memory"] * 1.1 + 32_000_000:
             return "out_of_memory"
-        if self._folder is not None and _is_larger(self._folder, self._request["storage"]):
+        if self._folder is not None and is_larger(self._folder, self._request["storage"], MAXIMUM_ENTRIES):
             return "storage_full"
         return None
 
@@ -135,16 +135,3 @@ def memory_of(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line[1]) for line in lines) * KILOBYTE
-
-
-def _is_larger(folder: str, size: int) -> bool:
-    """Tell whether a folder's files take more than a size, or are too many to look at again and again."""
-    left = MAXIMUM_ENTRIES
-    for path, folders, names in os.walk(folder):
-        left -= len(folders) + len(names)
-        for name in names:
-            with contextlib.suppress(OSError):
-                size -= os.lstat(os.path.join(path, name)).st_blocks * 512
-        if size < 0 or left < 0:
-            return True
-    return False

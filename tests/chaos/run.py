@@ -27,8 +27,8 @@ from tests.chaos.processes import Relays
 from tests.chaos.workflows import CASES, ITEMS, Case
 from tests.support import MODEL_KEY, Platform, airflow_client, temporary_home
 
-SETTLING_SECONDS = 400.0
-"""How long everything may take to come to its end after the last disruption."""
+ACCEPT_SECONDS = 400.0
+"""How long the control plane may take to have an execution, whatever is done to it."""
 RELAYS = 2
 
 
@@ -124,7 +124,7 @@ def chaos(
                 triggers.append(accepted(platform, choice.choice(cases), f"t{len(triggers)}"))
             pace = threading.Event()
             pace.wait(1.0)
-        deadline = time.monotonic() + SETTLING_SECONDS
+        deadline = time.monotonic() + settling_seconds(executions)
         for trigger in triggers:
             wait_for_end(platform, trigger, deadline)
     finally:
@@ -133,10 +133,15 @@ def chaos(
     return Outcome(platform, models, triggers, disruptor.done)
 
 
+def settling_seconds(executions: int) -> float:
+    """Return how long everything may take to come to its end after the last disruption."""
+    return 300.0 + 12.0 * executions
+
+
 def accepted(platform: Platform, case: Case, tag: str) -> Trigger:
     """Ask for an execution until the control plane says that it has it."""
     body = {"workflow_id": case.id, "input": {"tag": tag, "items": ITEMS}}
-    deadline = time.monotonic() + SETTLING_SECONDS
+    deadline = time.monotonic() + ACCEPT_SECONDS
     while time.monotonic() < deadline:
         try:
             answer = platform.http.post("/api/v1/workflows/execute", json=body, headers={"Idempotency-Key": tag})
@@ -147,7 +152,7 @@ def accepted(platform: Platform, case: Case, tag: str) -> Trigger:
             assert answer.status_code in (200, 202), answer.text
             return Trigger(case, tag, time.monotonic(), str(answer.json()["execution_id"]))
         time.sleep(0.2)
-    raise AssertionError(f"{tag}: not accepted within {SETTLING_SECONDS:.0f} s")
+    raise AssertionError(f"{tag}: not accepted within {ACCEPT_SECONDS:.0f} s")
 
 
 def wait_for_end(platform: Platform, trigger: Trigger, deadline: float) -> None:

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -70,6 +70,8 @@ class TestCluster:
     scripts: Path
     namespaces: Namespaces = field(init=False)
     settings: Settings = field(init=False)
+    left: dict[str, list[client.V1Pod]] = field(default_factory=dict)
+    """Pods that an execution had at its end, before they were removed with its units."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -140,16 +142,26 @@ class TestCluster:
         found = self.api().list_namespaced_pod(PREFIX + ORGANIZATION, label_selector=selector).items
         return [pod for pod in found if pod.metadata.deletion_timestamp is None]
 
+    def log(self, pod: client.V1Pod, container: str) -> str:
+        """Return what a container has printed; "" while it has not started."""
+        with contextlib.suppress(client.ApiException):
+            text: str = self.api().read_namespaced_pod_log(
+                pod.metadata.name, pod.metadata.namespace, container=container
+            )
+            return text
+        return ""
+
     def pools(self, plan: Plan, **changes: Any) -> PodPool:
         """Return a pool for each unit of a plan."""
         return cast("PodPool", PoolPerUnit(plan, partial(self.pool, **changes)))
 
     async def run(self, plan: Plan, execution_id: str, pods: PodPool | None = None, **options: Any) -> LocalResult:
-        """Run a plan with its pods on the cluster; leave none."""
+        """Run a plan with its pods on the cluster; note which there are at its end, then remove them as a task does."""
         pool = pods or self.pool()
         try:
             return await run_plan(plan, execution_id=execution_id, pods=pool, **options)
         finally:
+            self.left[execution_id] = await asyncio.to_thread(self.pods, execution_id)
             await pool.remove(execution_id)
 
     def run_all(
@@ -168,6 +180,10 @@ class TestCluster:
             return dict(zip(runs, results, strict=True))
 
         return asyncio.run(run())
+
+    def remove_pods(self) -> None:
+        """Remove all pods of the organisation, so that a failed test leaves their room to the next."""
+        self.api().delete_collection_namespaced_pod(PREFIX + ORGANIZATION, grace_period_seconds=0)
 
     def clean(self) -> None:
         """Remove the tests' namespaces from a cluster that stays."""
@@ -201,6 +217,12 @@ class PoolPerUnit:
     async def abandon(self, job: PodJob, waiting: Waiting) -> None:
         """Abandon in the pool of the step's unit."""
         await self._pool_of(waiting.key.step_id).abandon(job, waiting)
+
+    def journaled(self, step_ids: Iterable[str]) -> None:
+        """Tell the pool of each unit."""
+        steps = list(step_ids)
+        for pool in self._pools.values():
+            pool.journaled(steps)
 
     async def remove(self, execution_id: str) -> int:
         """Remove the pods of all units; return how many there were."""
@@ -271,6 +293,11 @@ def workflow(*tasks: dict[str, Any], **fields: Any) -> dict[str, Any]:
 def compiled(*tasks: dict[str, Any], **fields: Any) -> Plan:
     """Compile a workflow of some tasks."""
     return plan_of_case({"workflow": workflow(*tasks, **fields)})
+
+
+def is_of_one_step(pod: client.V1Pod) -> bool:
+    """Tell whether a pod is a container's or a JavaScript step's alone: then there is a file to take from it."""
+    return any(mount.name == "results" for mount in pod.spec.containers[0].volume_mounts)
 
 
 def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -35,4 +35,5 @@ async def test_right_outputs_and_no_pod_twice(cluster: TestCluster, tmp_path: Pa
             platform.until(lambda: not cluster.pods())
         finally:
             watch.finish()
+            cluster.remove_pods()
     watch.check({trigger.execution_id for trigger in outcome.triggers})

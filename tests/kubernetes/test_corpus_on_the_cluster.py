@@ -11,7 +11,7 @@ import pytest
 
 from operators.execution.local import LocalResult
 from operators.execution.stubs import Stubs
-from tests.kubernetes.cluster import TestCluster, load, plan_of_case
+from tests.kubernetes.cluster import TestCluster, is_of_one_step, load, plan_of_case
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
@@ -57,5 +57,9 @@ def test_result_is_as_expected(name: str, fusion: str, results: dict[str, LocalR
 
 
 def test_nothing_is_left(results: dict[str, LocalResult], cluster: TestCluster) -> None:
+    """A pod of one step goes with it, a shared one with its unit."""
     assert len(results) == len(CASES)
+    left = {number: cluster.left[f"corpus-{number}"] for number in range(len(CASES))}
+    assert {number for number, pods in left.items() if any(map(is_of_one_step, pods))} == set()
+    assert sum(map(len, left.values())) > 0
     assert not cluster.pods()

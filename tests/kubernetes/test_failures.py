@@ -58,6 +58,10 @@ CASES = {
 }
 
 
+DELETED = "failure-deleted"
+IDS = (DELETED, *(f"failure-{number}" for number in range(len(CASES))))
+
+
 async def run(cluster: TestCluster, case: Case, execution_id: str) -> LocalResult:
     fields = dict(case.fields)
     command = fields.pop("command", ["sh", "-c", case.script])
@@ -89,7 +93,7 @@ def results(cluster: TestCluster) -> dict[str, LocalResult]:
     runs: dict[str, Callable[[], Awaitable[LocalResult]]] = {
         name: partial(run, cluster, case, f"failure-{number}") for number, (name, case) in enumerate(CASES.items())
     }
-    return cluster.run_all({"deleted": partial(run_deleted, cluster, "failure-deleted"), **runs}, at_once=10)
+    return cluster.run_all({"deleted": partial(run_deleted, cluster, DELETED), **runs}, at_once=10)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -106,5 +110,7 @@ def test_a_deleted_pod_is_a_lost_attempt(results: dict[str, LocalResult]) -> Non
 
 
 def test_no_pod_is_left(cluster: TestCluster, results: dict[str, LocalResult]) -> None:
-    assert results
+    """A container's pod goes with its step, a shared one with its unit."""
+    left = {execution_id: len(pods) for execution_id, pods in cluster.left.items() if execution_id in IDS}
+    assert left == dict.fromkeys(IDS, 0) | {DELETED: 1}
     assert not cluster.pods()

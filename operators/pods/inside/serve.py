@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -35,32 +34,10 @@ def connected() -> socket.socket:
             return connection
 
 
-def empty(folder: str) -> None:
-    """Remove what a step has left in a folder that all steps may write to."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                open_folder(entry.path)
-                for path, folders, _ in os.walk(entry.path):
-                    for name in folders:
-                        open_folder(os.path.join(path, name))
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
-
-
-def open_folder(path: str) -> None:
-    """Let us into a folder of our own that a step has closed."""
-    with contextlib.suppress(OSError):
-        if not os.path.islink(path):
-            os.chmod(path, 0o700)
-
-
 def main() -> None:
     """Serve until the steward closes the connection."""
     sys.path.insert(0, GIVEN)
-    from operators.sandbox import confinement, keeper, processes
+    from operators.sandbox import confinement, folders, keeper, processes
     from operators.sandbox.watch import Ended
 
     sys.path = [folder for folder in sys.path if folder != GIVEN and os.path.isdir(folder)]
@@ -81,7 +58,7 @@ def main() -> None:
                 return super()._run(request, payload)
             finally:
                 for folder in confinement.SCRATCH:
-                    empty(folder)
+                    folders.empty(folder)
 
     own = ("pid",) if os.getpid() == 1 else ()
     served = PodKeeper(confinement.Confinement(None, own, counts_processes=False))

@@ -2,7 +2,8 @@
 
 It takes jobs from the platform (by ``exec``, never from the tenant), hands them one after the other to the program in
 the tenant's container, and keeps each result in a file of its own, in a folder that the tenant's container does not
-have. So whoever looks later, a restarted worker too, finds what is finished.
+have. So whoever looks later, a restarted worker too, finds what is finished. Requests and results are larger than our
+memory: they go through it in pieces, and wait in files.
 
 The tenant's container reaches it by one connection: the first, made before any code of the tenant's runs. After that
 nobody can connect, so no step can speak for another.
@@ -11,6 +12,7 @@ nobody can connect, so no step can speak for another.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -33,8 +35,10 @@ SPARE = 100_000
 """Bytes that an answer may have beyond the largest result: failures are told in words."""
 KEPT_LIMIT = 240_000_000
 """Bytes of the results of all jobs together: the folder that keeps them has 256 MiB."""
+REQUEST_LIMIT = 64_000_000
+QUEUE_LIMIT = 80_000_000
+"""Bytes of all requests that wait: the folder has so much beside the results."""
 CHUNK = 262_144
-"""A result is handed on in pieces: it may be larger than our memory."""
 GRACE_SECONDS = 10.0
 """How much longer than a step's time-out its answer may take: who keeps the time itself is in the other container."""
 JOB_ID = re.compile(r"[0-9a-f]{1,64}\Z")
@@ -58,25 +62,21 @@ def read_line(stream: Any) -> dict[str, Any]:
     return value
 
 
-def read_bytes(stream: Any, size: Any, limit: int) -> bytes:
-    """Read so many bytes."""
+def checked(size: Any, limit: int) -> int:
+    """Return a size that the other side has named, if it is one."""
     if type(size) is not int or not 0 <= size <= limit:
         raise BrokenError("no such size")
-    data: bytes = stream.read(size)
-    if len(data) != size:
-        raise BrokenError("not all bytes")
-    return data
+    return size
 
 
 def copy(source: Any, target: Any, size: Any, limit: int) -> None:
     """Hand so many bytes on; to nobody where there is no target."""
-    if type(size) is not int or not 0 <= size <= limit:
-        raise BrokenError("no such size")
-    while size:
-        data = source.read(min(CHUNK, size))
+    left = checked(size, limit)
+    while left:
+        data = source.read(min(CHUNK, left))
         if not data:
             raise BrokenError("not all bytes")
-        size -= len(data)
+        left -= len(data)
         if target is not None:
             target.write(data)
 
@@ -89,19 +89,55 @@ class Steward:
         self._states: dict[str, str] = {}
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}
-        self._queue: list[tuple[str, bytes]] = []
+        self._queue: list[tuple[str, str]] = []
+        self._queued = 0
+        self._numbers = itertools.count()
         self._greeting: dict[str, Any] | None = None
         self._kept = 0
         self.broken = ""
+        self._lost = ""
 
-    def submit(self, job: str, request: bytes) -> None:
-        """Take a job; one that is known already is left as it is."""
+    def submit(self, job: str, stream: Any, size: Any) -> None:
+        """Take a job, whose request is read from a stream; one that is known already is left as it is, and one that
+        there is no room for is not taken."""
+        size = checked(size, REQUEST_LIMIT)
         with self._changed:
-            if job not in self._states:
-                self._states[job] = "lost" if self.broken else "queued"
-                self._queue.append((job, request))
+            if self.broken:
+                self._states.setdefault(job, "unbegun")
+            is_wanted = job not in self._states and self._queued + size <= QUEUE_LIMIT
+            self._queued += size if is_wanted else 0
+        if not is_wanted:
+            copy(stream, None, size, size)
+            return
+        path = f"{STATE}/{job}.{next(self._numbers)}.request"
+        try:
+            with open(path, "wb") as file:
+                copy(stream, file, size, size)
+        except BaseException:
+            self.discard(path, size)
+            raise
+        if not self._enqueue(job, path):
+            self.discard(path, size)
+
+    def _enqueue(self, job: str, path: str) -> bool:
+        """Have a job wait for its turn; tell whether its request is still needed."""
+        with self._changed:
+            is_first = job not in self._states
+            if is_first:
+                self._states[job] = "unbegun" if self.broken else "queued"
                 say(f"took {job}")
                 self._changed.notify_all()
+            if is_first and not self.broken:
+                self._queue.append((job, path))
+                return True
+        return False
+
+    def discard(self, path: str, size: int) -> None:
+        """Remove a request that nobody needs any more."""
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        with self._changed:
+            self._queued -= size
 
     def end_unused(self) -> None:
         """End this container, and so the pod, where no job ever came: nobody keeps the warm pod any more."""
@@ -118,7 +154,7 @@ class Steward:
             began = self._began.get(job)
             passed = time.monotonic() - began if began is not None else 0.0
             age = time.monotonic() - self._ended.get(job, time.monotonic())
-            return {"state": self._states.get(job, "unknown"), "seconds": passed, "age": age, "broken": self.broken}
+            return {"state": self._states.get(job, "unknown"), "seconds": passed, "age": age, "lost": self._lost}
 
     def greeted(self, greeting: dict[str, Any]) -> None:
         """Note that the tenant's container is ready."""
@@ -132,14 +168,14 @@ class Steward:
             self._changed.wait_for(lambda: self._greeting is not None or bool(self.broken), seconds)
             return {"ready": self._greeting is not None, "broken": self.broken}
 
-    def take(self) -> tuple[str, bytes]:
-        """Return the next job, once there is one."""
+    def take(self) -> tuple[str, str]:
+        """Return the next job and the file of its request, once there is one."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._queue))
-            job, request = self._queue.pop(0)
+            job, path = self._queue.pop(0)
             self._states[job] = "running"
             self._began[job] = time.monotonic()
-            return job, request
+            return job, path
 
     def finish(self, job: str, answer: dict[str, Any], stream: Any, limit: int) -> None:
         """Keep a result, which is read from a stream: a file that is whole or not there."""
@@ -163,10 +199,13 @@ class Steward:
         say(f"done {job}")
 
     def give_up(self, reason: str) -> None:
-        """Note that the tenant's container does no job any more."""
+        """Note that the tenant's container does no job any more. What ran is lost; what waited has not begun, and can
+        be done in another pod."""
+        become = {"running": "lost", "queued": "unbegun"}
         with self._changed:
             self.broken = reason
-            self._states = {job: "done" if state == "done" else "lost" for job, state in self._states.items()}
+            self._lost = next((job for job, state in self._states.items() if state == "running"), "")
+            self._states = {job: become.get(state, state) for job, state in self._states.items()}
             self._queue.clear()
             self._changed.notify_all()
         say(f"lost {reason}")
@@ -194,18 +233,23 @@ def serve_keeper(steward: Steward) -> None:
         steward.greeted(read_line(stream))
         while True:
             # Beyond the jobs' own time-outs; without it a connection that closes while no job runs is not noticed.
-            job, request = steward.take()
-            run(steward, connection, stream, job, request)
+            job, path = steward.take()
+            run(steward, connection, stream, job, path)
     except (BrokenError, OSError, KeyError, TypeError, ValueError) as error:
         steward.give_up(type(error).__name__)
 
 
-def run(steward: Steward, connection: socket.socket, stream: Any, job: str, request: bytes) -> None:
+def run(steward: Steward, connection: socket.socket, stream: Any, job: str, path: str) -> None:
     """Have one job done."""
-    header = json.loads(request.partition(b"\n")[0])
-    connection.settimeout(float(header["timeout"]) + GRACE_SECONDS)
-    stream.write(request)
+    with open(path, "rb") as request:
+        size = os.fstat(request.fileno()).st_size
+        line = request.readline(MAXIMUM_LINE)
+        header = json.loads(line)
+        connection.settimeout(float(header["timeout"]) + GRACE_SECONDS)
+        stream.write(line)
+        copy(request, stream, size - len(line), size)
     stream.flush()
+    steward.discard(path, size)
     answer = read_line(stream)
     steward.finish(job, answer, stream, int(header["result_limit"]) + SPARE)
 
@@ -234,7 +278,7 @@ def reply(steward: Steward, asked: dict[str, Any], stream: Any) -> tuple[dict[st
     if not JOB_ID.match(job):
         raise BrokenError("no id of a job")
     if operation == "run":
-        steward.submit(job, read_bytes(stream, asked.get("size"), 64_000_000))
+        steward.submit(job, stream, asked.get("size"))
         return {}, None
     if operation != "wait":
         raise BrokenError("no such request")

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.unit
 
 
 def pod_of(**status: Any) -> client.V1Pod:
-    document = {"metadata": {"name": "af-x"}, "spec": {"containers": [{"name": "base"}]}, "status": status}
+    document = {"metadata": {"name": "af-x"}, "status": status}
+    document["spec"] = {"containers": [{"name": "base"}], "activeDeadlineSeconds": 600}
     read: client.V1Pod = client.ApiClient().deserialize(SimpleNamespace(data=json.dumps(document)), "V1Pod")
     return read
 
@@ -25,9 +26,20 @@ def waiting(name: str, reason: str, message: str = "") -> dict[str, Any]:
     return {"name": name, "state": state, "image": "i", "imageID": "", "ready": False, "restartCount": 0}
 
 
-def ended(name: str, code: int, reason: str = "Error") -> dict[str, Any]:
-    state = {"terminated": {"exitCode": code, "reason": reason}}
+def ended(name: str, code: int, reason: str = "Error", at: str | None = None) -> dict[str, Any]:
+    state = {"terminated": {"exitCode": code, "reason": reason, "finishedAt": at}}
     return {"name": name, "state": state, "image": "i", "imageID": "", "ready": False, "restartCount": 0}
+
+
+def running(name: str) -> dict[str, Any]:
+    state: dict[str, Any] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    return {"name": name, "state": state, "image": "i", "imageID": "", "ready": True, "restartCount": 0}
+
+
+def late(base: dict[str, Any]) -> dict[str, Any]:
+    """Return the status of a pod whose deadline of 600 s, see :func:`pod_of`, has passed."""
+    return {"phase": "Failed", "reason": "DeadlineExceeded", "startTime": "2026-01-01T00:00:00Z",
+            "containerStatuses": [base]}  # fmt: skip
 
 
 DISRUPTED = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
@@ -46,6 +58,21 @@ CASES: dict[str, tuple[dict[str, Any], str, bool]] = {
     "nobody knows of the node": ({"phase": "Unknown"}, "node_lost", True),
     "the node refuses it": ({"phase": "Failed", "reason": "OutOfcpu", "message": "no room"}, "unschedulable", True),
     "the deadline": ({"phase": "Failed", "reason": "DeadlineExceeded"}, "deadline", False),
+    "the deadline ended it": (late(ended("base", 137, at="2026-01-01T00:10:00Z")), "deadline", False),
+    "it ended, and nobody came before the deadline": (
+        late(ended("base", 0, "Completed", "2026-01-01T00:00:10Z")), "deadline", True,
+    ),
+    "there is nobody to take its result from": (
+        {"phase": "Succeeded", "containerStatuses": [ended("base", 0, "Completed"), ended("steward", 0, "Completed")]},
+        "sandbox_error", True,
+    ),
+    "there is nobody to take jobs from": (
+        {"phase": "Running", "containerStatuses": [running("base"), ended("steward", 137, "OOMKilled")]},
+        "sandbox_error", True,
+    ),
+    "it failed, and then our own part ended": (
+        {"phase": "Failed", "containerStatuses": [ended("base", 3), ended("steward", 0)]}, "exit_code", True,
+    ),
     "the image's name is none": (
         {"phase": "Pending", "containerStatuses": [waiting("base", "InvalidImageName")]}, "image_pull", False,
     ),

@@ -173,6 +173,16 @@ def test_code_and_input_are_no_part_of_the_description() -> None:
     assert "tenant-marker" not in json.dumps(pod_of(script))
 
 
+def test_what_kubernetes_would_rewrite_is_written_so_that_it_does_not() -> None:
+    """It takes ``$(NAME)`` for a variable, and two signs for one."""
+    texts = ["$(A)", "$$(A)", "$$", "$A", "$(NONE)", "a$"]
+    base = pod_of(container(command=texts, args=texts, env={f"A{at}": text for at, text in enumerate(texts)}))
+    [base] = [each for each in base["spec"]["containers"] if each["name"] == BASE]
+    written = ["$$(A)", "$$$$(A)", "$$$$", "$$A", "$$(NONE)", "a$$"]
+    assert (base["command"], base["args"]) == (written, written)
+    assert [each["value"] for each in base["env"] if each["name"].startswith("A") and len(each["name"]) == 2] == written
+
+
 @pytest.mark.parametrize(
     ("image", "allowed", "digests", "runs"),
     [

@@ -22,8 +22,8 @@ from operators.execution.records import PodSettings, WarmPods
 from operators.pods import warm
 from operators.pods.cluster import Cluster
 from operators.pods.pool import Attached, PodPool
+from operators.pods.slot import Slot
 from operators.pods.spec import BASE, STEWARD
-from operators.pods.visit import Visit
 from operators.steps.base import StepKey, Waiting
 from tests.operators.pods.test_warm_pods import PYTHON, job_of
 
@@ -161,9 +161,8 @@ def attach(worker: Worker, turns: Turns) -> Attached:
     cluster = cast("Cluster", worker)
     pool = Pool(lambda namespace: cluster, settings, unit="segment.a", deadline_seconds=60)
     waiting = Waiting(StepKey("01990000-0000-7000-8000-000000000001", 0, "a"), datetime.now(UTC))
-    visit = Visit(pool, cluster, SETTINGS, job_of(PYTHON), waiting, 0.0)
     try:
-        return asyncio.run(visit._attach())
+        return asyncio.run(Slot(pool, cluster, SETTINGS, job_of(PYTHON), waiting).attach())
     finally:
         turns.leave()
 

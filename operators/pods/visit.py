@@ -131,7 +131,6 @@ class Visit:
         attached = Attached(found.metadata.name, _seconds_of(found), asked, fresh=self._is_first_of(found))
         attached.shown = shown_bytes(found.metadata.annotations)
         self._pool.slots[self._slot] = attached
-        self._pool.current(found)
         return attached
 
     async def _start(self) -> V1Pod:
@@ -373,8 +372,8 @@ class Visit:
                 return timing
             timing.queued = _between(attached.asked, seen.created)
             timing.scheduled = _between(seen.created, seen.scheduled)
-            timing.image = _between(seen.scheduled, seen.received)
-            timing.start = _between(seen.received, seen.begun)
+            timing.start = _between(seen.scheduled, seen.received)
+            timing.image = _between(seen.received, seen.begun)
         return timing
 
 

@@ -223,7 +223,7 @@ def test_a_large_result_is_an_object(platform: Platform) -> None:
 def container(task_id: str, script: str, **fields: Any) -> dict[str, Any]:
     """A task that runs a script in a container."""
     config = {"command": ["sh", "-c", script], "input": fields.pop("input", {})}
-    task = {"id": task_id, "type": "container", "runtime_image": "python:3.11-slim", "timeout": "120s"}
+    task = {"id": task_id, "type": "container", "runtime_image": "python:3.11-slim", "timeout": "300s"}
     return {**task, "config": config, **fields}
 
 
@@ -264,15 +264,15 @@ def test_what_a_container_prints_is_in_the_log_within_seconds(platform: Platform
 
 
 def test_a_map_waits_deferred_and_its_end_removes_its_pods(platform: Platform, cluster: TestCluster) -> None:
-    body = container("each", f"echo {PRINTED}-map $HOSTNAME; sleep 100; echo 1 > $AGENT_FACTORY_OUTPUT")
+    body = container("each", f"echo {PRINTED}-map $HOSTNAME; sleep 200; echo 1 > $AGENT_FACTORY_OUTPUT")
     task = {"id": "all", "type": "map", "config": {"over": "{{ input.items }}", "tasks": [body]}}
-    platform.publish({**workflow(task, settings={"timeout": "50s"}), "id": "maps"})
+    platform.publish({**workflow(task, settings={"timeout": "90s"}), "id": "maps"})
     execution_id = platform.execute("maps", {"items": [1, 2, 3]})
 
     def state() -> str:
         return state_of(platform, f"{ORGANIZATION}__maps", execution_id)
 
-    platform.until(lambda: len(set(logged(platform, f"{PRINTED}-map"))) == 3, 45)
+    platform.until(lambda: len(set(logged(platform, f"{PRINTED}-map"))) == 3, 80)
     platform.until(lambda: state() == "deferred")
     states = set()
     end = time.monotonic() + 10

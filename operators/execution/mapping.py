@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import ChainMap, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -26,15 +27,13 @@ from operators.execution.flow import Progress, StepFlow, is_waiting
 from operators.execution.groups import root_cause
 from operators.execution.records import StepError, StepRecord
 from operators.execution.scope import PENDING, enter
-from operators.execution.store import MOST_AWAITED, StoreError
-from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest
+from operators.execution.store import StoreError
+from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest, together
 from operators.steps.base import StepFailedError, StepResult, Wake
 from operators.steps.map import Items, item_result
 
 LASTING = ("success", "failed", "skipped")
 """What of an item's journal counts when its map runs again. What was cut off or cancelled then runs after all."""
-LOOK_AGAIN_SECONDS = 5.0
-"""How long a map that waits for more than ``MOST_AWAITED`` things at most sleeps: it is told of so many only."""
 
 
 class Host:
@@ -169,13 +168,9 @@ class MapRun(StepRun):
         :raises ParkedError: One does.
         """
         wakes = [wake for item in self._begun.values() for wake in item.wakes]
-        if not wakes:
-            return
-        awaited = sorted({each for wake in wakes for each in wake.awaited})
-        moments = [wake.until for wake in wakes]
-        if len(awaited) > MOST_AWAITED or any(wake.pod is not None for wake in wakes):
-            moments.append(after(self._clock.now(), LOOK_AGAIN_SECONDS))
-        raise ParkedError(Wake(until=earliest(*moments, self._deadline()), awaited=tuple(awaited[:MOST_AWAITED])))
+        if wakes:
+            wake = together(wakes, self._clock.now())
+            raise ParkedError(replace(wake, until=earliest(wake.until, self._deadline())))
 
     def _known_errors(self, count: int) -> dict[int, StepError]:
         """Return the failures that an earlier run has journaled: they still stop a map that fails at the first."""

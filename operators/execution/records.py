@@ -59,10 +59,10 @@ class WebhookAnswer(Record):
 class PodTiming(Record):
     """Where the time of a step in a pod went, in milliseconds. What Kubernetes tells has whole seconds only.
 
-    ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``image``: until its first container
-    ran; ``start``: until the tenant's ran; ``warm``: until a warm pod was the step's, in place of all these; ``run``:
-    the step's own code; ``result``: from its end until we had the result. A step that went into a pod which was
-    running has zeros up to ``warm``.
+    ``queued``: until the pod was asked for; ``scheduled``: until it had a node; ``start``: until our own first
+    container had taken what was brought in; ``image``: until the tenant's container ran, for its image is pulled only
+    then; ``warm``: until a warm pod was the step's, in place of all these; ``run``: the step's own code; ``result``:
+    from its end until we had the result. A step that went into a pod which was running has zeros up to ``warm``.
     """
 
     queued: float = 0.0

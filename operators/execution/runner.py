@@ -52,7 +52,7 @@ from operators.execution.store import (
     StoreError,
 )
 from operators.execution.stubs import Stubs
-from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest, hold, park
+from operators.execution.waiting import HaltedWhileWaitingError, ParkedError, after, earliest, hold, park, together
 from operators.steps.base import StepFailedError, StepKey, StepServices, Wake
 
 OutcomeKind = Literal["done", "skipped", "failed", "undecided", "waiting", "ended"]
@@ -217,7 +217,7 @@ class _UnitRun:
         self._progress = Progress(flow, grant.steps, unit.steps)
         self._running: dict[str, StepRun] = {}
         self._wait = park if parks else hold(store, self._execution_id, clock)
-        self._wake: Wake | None = None
+        self._wakes: list[Wake] = []
         self._host = Host(grant.steps, self._running, self._step_run, self._write, lambda: self._stopped)
         self._writer = JournalWriter(
             store, self._execution_id, unit.id, grant.token, clock, lambda: list(self._running)
@@ -289,7 +289,7 @@ class _UnitRun:
         try:
             await run.run(self._scope)
         except ParkedError as parked:
-            self._wake = parked.wake
+            self._wakes.append(parked.wake)
             del self._running[record.id]
             await self._writer.write([record])
             return
@@ -406,10 +406,11 @@ class _UnitRun:
 
     def _next_look(self, kind: OutcomeKind) -> Wake | None:
         """Return what a parked unit waits for; the workflow's time-out wakes it too."""
-        if kind != "waiting" or self._wake is None:
+        if kind != "waiting":
             return None
-        left = self._seconds_left()
-        return replace(self._wake, until=earliest(self._wake.until, after(self._clock.now(), left)))
+        now = self._clock.now()
+        wake = together(self._wakes, now)
+        return replace(wake, until=earliest(wake.until, after(now, self._seconds_left())))
 
     async def _finish(self, settled: ExecutionState) -> ExecutionState:
         if not self._flow.undecided(settled.steps) and not self._flow.unhandled(settled.steps):
@@ -435,7 +436,7 @@ class _UnitRun:
             return "skipped"
         if statuses <= {"success", "failed", "skipped"}:
             return "done"
-        return "undecided" if self._wake is None else "waiting"
+        return "waiting" if self._wakes else "undecided"
 
 
 def _passed(seconds_left: float | None) -> bool:

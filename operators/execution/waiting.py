@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from operators.execution.clock import Clock
 from operators.execution.patience import patiently
-from operators.execution.store import ExecutionStore
+from operators.execution.store import MOST_AWAITED, ExecutionStore
 from operators.steps.base import Wake
 
+LOOK_AGAIN_SECONDS = 5.0
+"""How long what waits for more than ``MOST_AWAITED`` things at most sleeps: it is told of so many only."""
 Wait = Callable[[Wake], Awaitable[None]]
 """Waits for what a step needs; returns when it is worth another look."""
 
@@ -44,7 +46,7 @@ def hold(store: ExecutionStore, execution_id: str, clock: Clock) -> Wait:
         if wake.until is not None:
             left = max(0.0, (wake.until - clock.now()).total_seconds())
             # Whoever looks at a pod waits for it.
-            tasks.append(asyncio.create_task(clock.sleep(left if wake.pod is None else 0.0)))
+            tasks.append(asyncio.create_task(clock.sleep(0.0 if wake.pods else left)))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if watch.done() and watch.result().halted:
@@ -55,6 +57,17 @@ def hold(store: ExecutionStore, execution_id: str, clock: Clock) -> Wait:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     return wait
+
+
+def together(wakes: Sequence[Wake], now: datetime) -> Wake:
+    """Return what several waiting steps wait for: news of one wakes all."""
+    if len(wakes) == 1:
+        return wakes[0]
+    awaited = sorted({each for wake in wakes for each in wake.awaited})
+    pods = tuple(dict.fromkeys(pod for wake in wakes for pod in wake.pods))
+    again = after(now, LOOK_AGAIN_SECONDS) if len(awaited) > MOST_AWAITED else None
+    until = earliest(again, *(wake.until for wake in wakes))
+    return Wake(until=until, awaited=tuple(awaited[:MOST_AWAITED]), pods=pods)
 
 
 def earliest(*moments: datetime | None) -> datetime | None:

@@ -37,7 +37,11 @@ class PodFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """When a pod came how far, as Kubernetes tells it (whole seconds)."""
+    """When a pod came how far, as Kubernetes tells it (whole seconds).
+
+    :param received: It had what was brought in; only then is the image of the tenant's container pulled.
+    :param begun: The tenant's container ran.
+    """
 
     created: datetime | None
     scheduled: datetime | None
@@ -74,10 +78,12 @@ def container(pod: V1Pod, name: str) -> V1ContainerStatus | None:
 
 
 def moments(pod: V1Pod) -> Moments:
-    """Return how long each part of a pod's start took."""
+    """Return when each part of a pod's start was over."""
     receiver, base = container(pod, RECEIVER), container(pod, BASE)
     scheduled = next((c.last_transition_time for c in pod.status.conditions or () if c.type == "PodScheduled"), None)
-    return Moments(pod.metadata.creation_timestamp, scheduled, _began(receiver), _began(base))
+    ended = receiver.state.terminated if receiver is not None else None
+    received = ended.finished_at if ended is not None else None
+    return Moments(pod.metadata.creation_timestamp, scheduled, received, _began(base))
 
 
 def _began(status: V1ContainerStatus | None) -> datetime | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ParamSpec
+from typing import ParamSpec
 
 from compiler.images import image_refusal
 from operators.execution.records import PodSettings
@@ -21,9 +21,6 @@ from operators.pods.failures import PodFailedError
 from operators.pods.jobs import PodJob
 from operators.pods.spec import TALKS, digest, selector, unit_labels
 from operators.steps.base import StepResult, Waiting, Wake
-
-if TYPE_CHECKING:
-    from kubernetes.client import V1Pod
 
 LATEST_LOOK_SECONDS = 300.0
 """How long a step that gave its worker back at most sleeps, should nobody tell of its pod."""
@@ -94,8 +91,7 @@ class PodPool:
         self.slots: dict[str, Attached] = {}
         self.ended: set[str] = set()
         """Steps whose final records the journal has."""
-        self.current: Callable[[V1Pod | None], None] = lambda pod: None
-        """Told of each pod that is at work, so that whoever ends this process can end it."""
+        self._execution_id: str | None = None
         self.show: Callable[[str], None] | None = None
         """Takes the lines that containers print; None: nobody reads them."""
 
@@ -110,6 +106,7 @@ class PodPool:
         from operators.pods.visit import Visit
 
         began = time.monotonic()
+        self._execution_id = waiting.key.execution_id
         settings, cluster = await self._opened()
         refusal = image_refusal(job.pod.image, settings.images, digests=settings.digests)
         if refusal is not None:
@@ -120,7 +117,7 @@ class PodPool:
             return seen
         moment = now + timedelta(seconds=time.monotonic() - began)
         since = moment - timedelta(seconds=max(0.0, visit.ran - GRACE_SECONDS))
-        return Wake(until=moment + timedelta(seconds=LATEST_LOOK_SECONDS), since=since, pod=seen)
+        return Wake(until=moment + timedelta(seconds=LATEST_LOOK_SECONDS), since=since, pods=(seen,))
 
     async def abandon(self, job: PodJob, waiting: Waiting) -> None:
         """Note that nobody waits for a job any more: its pod takes no other. It goes when the unit is over, or when
@@ -148,10 +145,19 @@ class PodPool:
     async def remove(self, execution_id: str) -> int:
         """Remove every pod of the unit: it is over. Return how many there were."""
         _, cluster = await self._opened()
-        pods = await asyncio.to_thread(cluster.find, selector(unit_labels(execution_id, self.unit)))
+        return await asyncio.to_thread(self._remove, cluster, execution_id)
+
+    def end(self) -> None:
+        """Remove every pod of the unit from where nothing can be awaited; what cannot be removed now, upkeep finds."""
+        if self._open is not None and self._execution_id is not None:
+            _, cluster = self._open
+            with contextlib.suppress(ClusterError):
+                self._remove(cluster, self._execution_id)
+
+    def _remove(self, cluster: Cluster, execution_id: str) -> int:
+        pods = cluster.find(selector(unit_labels(execution_id, self.unit)))
         for pod in pods:
-            await asyncio.to_thread(cluster.delete, pod.metadata.name)
-        self.current(None)
+            cluster.delete(pod.metadata.name)
         return len(pods)
 
     def meanwhile(self, function: Callable[P, object], *arguments: P.args, **options: P.kwargs) -> None:

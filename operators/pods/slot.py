@@ -83,7 +83,6 @@ class Slot:
         attached.shown = shown_bytes(found.metadata.annotations)
         attached.step_id = self._waiting.key.step_id if self._job.program.gives_file else None
         self._pool.slots[self.name] = attached
-        self._pool.current(found)
         return attached
 
     async def _found(self) -> V1Pod | None:

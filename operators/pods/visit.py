@@ -364,8 +364,8 @@ class Visit:
                 return timing
             timing.queued = _between(attached.asked, seen.created)
             timing.scheduled = _between(seen.created, seen.scheduled)
-            timing.image = _between(seen.scheduled, seen.received)
-            timing.start = _between(seen.received, seen.begun)
+            timing.start = _between(seen.scheduled, seen.received)
+            timing.image = _between(seen.received, seen.begun)
         return timing
 
 

@@ -192,14 +192,14 @@ class Wake:
     :param awaited: Ids of what is waited for, e.g. child executions; see ``ExecutionStore.watch``. One is enough.
     :param link: Where a person finds what is waited for.
     :param since: When the attempt began, if that is not when the step did; its time-out counts from there.
-    :param pod: A pod that it is in.
+    :param pods: Pods that it is in; news of one is enough.
     """
 
     until: datetime | None = None
     awaited: tuple[str, ...] = ()
     link: str | None = None
     since: datetime | None = None
-    pod: PodWatch | None = None
+    pods: tuple[PodWatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

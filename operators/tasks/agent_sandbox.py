@@ -5,7 +5,6 @@ See ``docs/sandbox.md``.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +18,8 @@ from airflow.providers.common.ai.sandbox import (
     SandboxTerminalError,
 )
 
-from operators.execution.records import PodSettings
-from operators.pods.cluster import Cluster, ClusterError
+from operators.pods.cluster import ClusterError
 from operators.pods.sandbox import PodSandboxes, SandboxFailedError, TooLargeError
-from operators.settings import pod_connection
 
 _opening = threading.Lock()
 """Of all backends: Airflow copies tasks with all that they hold, and a lock cannot be copied."""
@@ -100,31 +97,6 @@ class PodSandboxBackend(SandboxBackend):
             if self._sandboxes is None:
                 self._sandboxes = self._open()
             return self._sandboxes
-
-
-def open_with_airflow(organization: str, run_id: str, **options: Any) -> Callable[[], PodSandboxes]:
-    """Return how a task of ours opens its execution's sandboxes: settings from the control plane, the key from
-    Airflow's connection of the organisation.
-
-    :param options: ``unit``, ``image``, ``limits`` and what else :class:`PodSandboxes` takes.
-    """
-
-    def opened() -> PodSandboxes:
-        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-
-        settings = asyncio.run(_settings(run_id))
-        hook = KubernetesHook(conn_id=pod_connection(organization))
-        return PodSandboxes(Cluster(hook.core_v1_client, settings.namespace), settings, run_id, **options)
-
-    return opened
-
-
-async def _settings(run_id: str) -> PodSettings:
-    from operators.execution.http import HttpStore
-    from operators.settings import runtime_settings
-
-    async with HttpStore(runtime_settings()) as store:
-        return await store.pod_settings(run_id)
 
 
 def _refuse(spec: SandboxSpec) -> None:

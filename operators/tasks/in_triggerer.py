@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEven
 
 from operators.execution.http import HttpStore
 from operators.execution.store import StoreError
+from operators.tasks.quiet import STEP_LOGGERS, quieten
 from operators.tasks.triggers import SEGMENT_TRIGGER
 
 if TYPE_CHECKING:
@@ -162,9 +163,6 @@ def _plan(sha256: str) -> Plan:
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     """Return the threads; what logs tenant text is made quiet for the whole process, as in a worker."""
-    from operators.tasks.segment import QUIET_LOGGERS
-
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    quieten(STEP_LOGGERS)
     warnings.simplefilter("ignore")
     return ThreadPoolExecutor(SLOTS, thread_name_prefix="agent-factory-segment")

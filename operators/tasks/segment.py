@@ -6,7 +6,6 @@ This module is imported whenever a DAG file is parsed, so everything heavy is im
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import secrets
 import socket
@@ -14,7 +13,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import (
@@ -27,6 +26,7 @@ from airflow.triggers.base import StartTriggerArgs
 
 from operators.settings import segments_in_triggerer
 from operators.tasks.plan_file import PlanFile, PlanFileError
+from operators.tasks.quiet import STEP_LOGGERS, quieten
 from operators.tasks.triggers import SEGMENT_TRIGGER, StepTrigger
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ __all__ = ["PlanFile", "SegmentOperator"]
 RESCHEDULE_SECONDS = 1.0
 OLDEST_RUN_FIRST = "operators.tasks.priority.OldestRunFirst"
 """By name: only Airflow's scheduler, API server and DAG processor load it."""
-QUIET_LOGGERS = ("anthropic", "asyncio", "httpcore", "httpx", "httpx2", "openai", "pydantic_ai")
-"""Libraries that log requests, bodies at debug level included: tenant text, which no Airflow log may hold."""
 
 
 class SegmentOperator(BaseOperator):
@@ -59,6 +57,7 @@ class SegmentOperator(BaseOperator):
 
     template_fields: Sequence[str] = ()
     ui_color = "#e8f0fe"
+    quiet_loggers: ClassVar[Sequence[str]] = STEP_LOGGERS
 
     def __init__(self, *, plan: PlanFile, **kwargs: Any) -> None:
         super().__init__(**{"do_xcom_push": False, "weight_rule": OLDEST_RUN_FIRST, **kwargs})
@@ -101,8 +100,7 @@ class SegmentOperator(BaseOperator):
         from operators.execution.store import RejectedError, StoreError
         from operators.settings import SettingsError
 
-        for name in QUIET_LOGGERS:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        quieten(self.quiet_loggers)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

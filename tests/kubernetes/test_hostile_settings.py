@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiClient, V1Pod
 
-from operators.execution.local import LocalResult
-from operators.pods.pool import PodPool
+from operators.execution.local import LocalResult, run_plan
 from tests.kubernetes.cluster import IMAGE, TestCluster, compiled
 from tests.operators.pods.test_hostile_settings import HARMLESS, check_container
 
@@ -64,14 +63,13 @@ class Watched:
         self.pods: dict[str, V1Pod] = {}
 
     async def run(self, name: str, execution_id: str) -> LocalResult:
-        pool: PodPool = self._cluster.pool()
-
-        def keep(pod: V1Pod | None) -> None:
-            if pod is not None:
-                self.pods[name] = pod
-
-        pool.current = keep
-        return await self._cluster.run(compiled(looking(HARMLESS[name])), execution_id, pool, input={})
+        pool = self._cluster.pool()
+        try:
+            plan = compiled(looking(HARMLESS[name]))
+            return await run_plan(plan, execution_id=execution_id, pods=pool, input={})
+        finally:
+            [self.pods[name]] = self._cluster.pods(execution_id)
+            await pool.remove(execution_id)
 
 
 @pytest.fixture(scope="module")

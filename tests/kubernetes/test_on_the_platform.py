@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 NAMESPACE = PREFIX + ORGANIZATION
 MARKER = "tenant-marker-5e1f"
+PRINTED = "printed-marker-a7c2"
 SLOW = "import time\n\n\ndef main(input):\n    time.sleep(input['seconds'])\n    return input\n"
 
 
@@ -217,16 +220,86 @@ def test_a_large_result_is_an_object(platform: Platform) -> None:
     assert len([path for path in (platform.home.path / "objects").rglob("*") if path.is_file()]) == 1
 
 
-def test_airflow_knows_nothing_of_the_tenants(platform: Platform) -> None:
+def container(task_id: str, script: str, **fields: Any) -> dict[str, Any]:
+    """A task that runs a script in a container."""
+    config = {"command": ["sh", "-c", script], "input": fields.pop("input", {})}
+    task = {"id": task_id, "type": "container", "runtime_image": "python:3.11-slim", "timeout": "300s"}
+    return {**task, "config": config, **fields}
+
+
+def logged(platform: Platform, text: str) -> list[str]:
+    """Return what follows a text, on its line, in the logs of tasks."""
+    logs = [path.read_text("utf-8", "replace") for path in (platform.home.logs / "tasks").rglob("*.log")]
+    return re.findall(re.escape(text) + r" ([\w.-]+)", "\n".join(logs))
+
+
+def tables_with(platform: Platform, text: str) -> list[str]:
+    """Return Airflow's tables that hold a text."""
     connection = psycopg2.connect(platform.cluster.url("airflow"))
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+        found = []
         for (table,) in cursor.fetchall():
-            cursor.execute(f'SELECT count(*) FROM "{table}" AS t WHERE t::text LIKE %s', (f"%{MARKER}%",))
-            assert cursor.fetchone() == (0,), table
+            cursor.execute(f'SELECT count(*) FROM "{table}" AS t WHERE t::text LIKE %s', (f"%{text}%",))
+            found += [table] if cursor.fetchone() != (0,) else []
         cursor.execute("SELECT count(*) FROM xcom")
         assert cursor.fetchone() == (0,)
     connection.close()
+    return found
+
+
+def test_what_a_container_prints_is_in_the_log_within_seconds(platform: Platform, cluster: TestCluster) -> None:
+    """While its task is deferred, so that it is the triggerer who shows it."""
+    script = f"sleep 15; echo {PRINTED} $(date +%s); sleep 20; cp $AGENT_FACTORY_INPUT $AGENT_FACTORY_OUTPUT"
+    platform.publish({**workflow(container("a", script, input={"text": MARKER})), "id": "prints"})
+    execution_id = platform.execute("prints", {})
+    platform.until(lambda: bool(logged(platform, PRINTED)), 90)
+    seen = time.time()
+    assert state_of(platform, f"{ORGANIZATION}__prints", execution_id) == "deferred"
+    # The container's clock says whole seconds.
+    assert seen - float(logged(platform, PRINTED)[0]) < 5
+    assert platform.wait(execution_id)["output"] == {"a": {"text": MARKER}}
+    assert len(logged(platform, PRINTED)) == 1
+    assert tables_with(platform, PRINTED) == []
+
+
+def test_a_map_waits_deferred_and_its_end_removes_its_pods(platform: Platform, cluster: TestCluster) -> None:
+    body = container("each", f"echo {PRINTED}-map $HOSTNAME; sleep 200; echo 1 > $AGENT_FACTORY_OUTPUT")
+    task = {"id": "all", "type": "map", "config": {"over": "{{ input.items }}", "tasks": [body]}}
+    platform.publish({**workflow(task, settings={"timeout": "90s"}), "id": "maps"})
+    execution_id = platform.execute("maps", {"items": [1, 2, 3]})
+
+    def state() -> str:
+        return state_of(platform, f"{ORGANIZATION}__maps", execution_id)
+
+    platform.until(lambda: len(set(logged(platform, f"{PRINTED}-map"))) == 3, 80)
+    platform.until(lambda: state() == "deferred")
+    states = set()
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        states.add(state())
+        time.sleep(0.2)
+    assert states == {"deferred"}
+    assert len(cluster.pods(execution_id)) == 3
+    execution = platform.wait(execution_id)
+    assert (execution["status"], execution["error"]["code"]) == ("failed", "workflow_timeout")
+    platform.until(lambda: not cluster.pods(execution_id))
+
+
+def test_the_next_step_of_a_pod_starts_within_seconds(platform: Platform) -> None:
+    """Though a worker has to come back for it: the first step's result waits in the pod so long."""
+    first = code("first", SLOW, input={"seconds": 6, "text": MARKER}, next=["second"])
+    second = code("second", SLOW, input={"seconds": 6, "text": "{{ first.output.text }}"})
+    platform.publish({**workflow(first, second), "id": "nexts"})
+    steps = platform.wait(platform.execute("nexts", {}))["steps"]
+    waited = [step["timing"]["result"] / 1000 for step in steps]
+    print(f"results waited {waited} s in the pod")
+    # Most of it is Airflow's way back to a worker: about five seconds, more where the machine has other work.
+    assert max(waited) < 30
+
+
+def test_airflow_knows_nothing_of_the_tenants(platform: Platform) -> None:
+    assert tables_with(platform, MARKER) == []
     logs = (platform.home.logs / "tasks").rglob("*.log")
     assert not [path for path in logs if MARKER.encode() in path.read_bytes()]
 

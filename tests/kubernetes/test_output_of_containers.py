@@ -16,8 +16,11 @@ from tests.kubernetes.cluster import IMAGE, TestCluster, compiled
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
 
-LINES = [f"line {number}" for number in range(12)]
-SCRIPT = "for i in 0 1 2 3 4 5 6 7 8 9 10 11; do echo line $i; sleep 0.5; done; echo 1 > $AGENT_FACTORY_OUTPUT"
+PRINTS = {
+    "text": ("echo line $i", "line {}"),
+    "no UTF-8": (r"printf 'line %s \377\n' $i", "line {} \N{REPLACEMENT CHARACTER}"),
+}
+SCRIPT = "for i in 0 1 2 3 4 5 6 7 8 9 10 11; do {}; sleep 0.5; done; echo 1 > $AGENT_FACTORY_OUTPUT"
 LOUD = "yes loud | head -c 3000000; echo 1 > $AGENT_FACTORY_OUTPUT"
 
 
@@ -35,8 +38,8 @@ class Collector(logging.Handler):
 
 async def through_the_trigger(cluster: TestCluster, wake: Wake) -> list[str]:
     """Look once as the triggerer does; return what it logs."""
-    assert wake.pod is not None
-    trigger = PodTrigger("output", (), None, "unused", wake.pod.namespace, wake.pod.name, wake.pod.job)
+    [pod] = wake.pods
+    trigger = PodTrigger("output", (), None, "unused", pod.namespace, [(pod.name, pod.job)])
     collector, logger = Collector(), logging.getLogger("test-of-output")
     logger.addHandler(collector)
     logger.setLevel(logging.INFO)
@@ -49,8 +52,12 @@ async def through_the_trigger(cluster: TestCluster, wake: Wake) -> list[str]:
     return collector.lines
 
 
-async def test_each_line_once_through_worker_triggerer_and_worker(cluster: TestCluster) -> None:
-    task = {"id": "a", "type": "container", "runtime_image": IMAGE, "config": {"command": ["sh", "-c", SCRIPT]}}
+@pytest.mark.parametrize(("command", "line"), PRINTS.values(), ids=PRINTS)
+async def test_each_line_once_through_worker_triggerer_and_worker(
+    cluster: TestCluster, command: str, line: str
+) -> None:
+    config = {"command": ["sh", "-c", SCRIPT.format(command)]}
+    task = {"id": "a", "type": "container", "runtime_image": IMAGE, "config": config}
     [step] = compiled(task).steps
     handler = IN_PODS["container"]
     job = handler.render(step, {"input": {}})
@@ -71,7 +78,7 @@ async def test_each_line_once_through_worker_triggerer_and_worker(cluster: TestC
         await second.remove("output")
         await StepServices(None, pods=first).close()  # type: ignore[arg-type]
         await second.close()
-    assert [*shown[0], *meanwhile, *shown[1]] == [f"| {line}" for line in LINES]
+    assert [*shown[0], *meanwhile, *shown[1]] == ["| " + line.format(number) for number in range(12)]
     assert shown[0]
     assert shown[1]
 

@@ -12,7 +12,7 @@ import pytest
 from compiler.plan import Plan, Step, Unit
 from operators.execution.runner import UnitOutcome
 from operators.execution.store import MOST_AWAITED
-from operators.steps.base import Scope, StepFailedError, StepResult, StepServices, Waiting, Wake
+from operators.steps.base import PodWatch, Scope, StepFailedError, StepResult, StepServices, Waiting, Wake
 from operators.steps.registry import HANDLERS
 from tests.operators.execution.plans import plan_of, step
 from tests.operators.execution.runner_tools import START, Run, scripted, settled
@@ -30,6 +30,7 @@ class Doors:
         self.abandoned: list[str] = []
         self.until: datetime | None = None
         self.awaited: dict[str, tuple[str, ...]] = {}
+        self.pods: dict[str, tuple[PodWatch, ...]] = {}
 
     def render(self, step: Step, scope: Scope) -> None:
         return None
@@ -39,7 +40,9 @@ class Doors:
         self.polls.append(name)
         if f"broken {name}" in self.open:
             raise StepFailedError("broken", "it broke", retryable=False)
-        return StepResult(name) if name in self.open else Wake(until=self.until, awaited=self.awaited.get(name, ()))
+        if name in self.open:
+            return StepResult(name)
+        return Wake(until=self.until, awaited=self.awaited.get(name, ()), pods=self.pods.get(name, ()))
 
     async def abandon(self, request: Any, services: StepServices, waiting: Waiting) -> None:
         self.abandoned.append(waiting.key.step_id)
@@ -148,6 +151,15 @@ class TestGivenBack:
         wake = (await run.look()).wake
         assert wake is not None
         assert (wake.until, wake.awaited) == (None, ("one", "two"))
+
+    async def test_it_waits_for_the_pods_of_all_items(self, types: ByItem, doors: Doors) -> None:
+        run = Parked(map_plan(door("b")), input=[0, 1, 2])
+        doors.until = START + timedelta(seconds=300)
+        one, two = PodWatch("ns", "one", "job"), PodWatch("ns", "two")
+        doors.pods = {"m[0].b": (one,), "m[1].b": (two,), "m[2].b": (one,)}
+        wake = (await run.look()).wake
+        assert wake is not None
+        assert (wake.until, wake.pods) == (doors.until, (one, two))
 
     async def test_of_more_than_it_can_be_told_of_it_looks_again_soon(self, types: ByItem, doors: Doors) -> None:
         count = MOST_AWAITED + 1

@@ -121,6 +121,12 @@ class TestParked:
         assert run.execution.error.code == "workflow_timeout"
         assert run.statuses() == {"pause": "cancelled", "after": "cancelled"}
 
+    async def test_two_side_by_side_wake_it_at_the_first_moment(self, types: Scripted) -> None:
+        run = Run(plan_of(wait("soon", seconds=30), wait("late", seconds=60)))
+        outcome = await run.unit(parks=True)
+        assert outcome.wake is not None
+        assert outcome.wake.until == in_seconds(30)
+
     async def test_a_failure_beside_it_ends_the_execution_at_once(self, types: Scripted) -> None:
         plan = plan_of(wait(), step("bad", config={"set": {"x": "{{ input.no }}"}}),
                        units=(Unit(id="pause", steps=("pause",)), Unit(id="bad", steps=("bad",))))  # fmt: skip

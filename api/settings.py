@@ -271,6 +271,11 @@ class Settings(DatabaseSettings, GatewaySettings, ObjectSettings, BrokerSettings
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
+    @property
+    def keeps_namespaces(self) -> bool:
+        """Whether this control plane keeps the organisations' namespaces and the pods in them."""
+        return self.isolation == "kubernetes" and self.kubernetes_config is not None
+
     def namespace_of(self, organization: str) -> str:
         """Return the namespace of an organisation."""
         return self.pod_namespace_prefix + organization

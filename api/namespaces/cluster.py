@@ -6,9 +6,11 @@ import base64
 import json
 import os
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from api.namespaces.objects import ACCOUNT, ORGANIZATION, namespace, objects
 from api.settings import Settings
@@ -34,6 +36,19 @@ PATHS = {
 
 class NamespaceError(Exception):
     """A namespace could not be made or read; the message holds no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPod:
+    """A pod in an organisation's namespace.
+
+    :param execution: What its label says; anybody's text where somebody else made it.
+    """
+
+    name: str
+    uid: str
+    execution: str
+    made: datetime
 
 
 class Namespaces:
@@ -86,36 +101,45 @@ class Namespaces:
         except ClusterError as error:
             raise NamespaceError(f"the warm pods of {organization!r}: {error}") from None
 
-    def pods(self, organization: str) -> list[tuple[str, str, datetime]]:
-        """Return name, execution and age of an organisation's pods; the idle ones have no execution and are left out.
+    def pods(self, organization: str, execution_id: UUID | None = None) -> list[FoundPod]:
+        """Return an organisation's pods, of one execution or of all; the idle ones have no execution and are left out.
 
         :raises NamespaceError: The API server refused, or is away.
         """
         name = self._settings.namespace_of(organization)
+        labels = MANAGER | ({} if execution_id is None else {LABEL + "execution": str(execution_id)})
         try:
             found = self._api.list_namespaced_pod(
-                name, label_selector=f"{selector(MANAGER)},!{warm.POOL}", _request_timeout=TIMEOUT
+                name, label_selector=f"{selector(labels)},!{warm.POOL}", _request_timeout=TIMEOUT
             )
         except _errors() as error:
             if getattr(error, "status", None) == 404:
                 return []
             raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
         return [
-            (
+            FoundPod(
                 pod.metadata.name,
+                pod.metadata.uid,
                 (pod.metadata.labels or {}).get(LABEL + "execution", ""),
                 pod.metadata.creation_timestamp,
             )
             for pod in found.items
         ]
 
-    def delete_pod(self, organization: str, pod: str) -> None:
-        """Delete a pod; harmless where it is gone."""
+    def delete_pod(self, organization: str, pod: FoundPod) -> None:
+        """Delete a pod; harmless where it is gone, and where another one has its name by now.
+
+        :raises NamespaceError: The API server refused, or is away.
+        """
+        from kubernetes.client import V1DeleteOptions, V1Preconditions
+
+        name = self._settings.namespace_of(organization)
+        only_this = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.uid))
         try:
-            self._api.delete_namespaced_pod(pod, self._settings.namespace_of(organization), _request_timeout=TIMEOUT)
+            self._api.delete_namespaced_pod(pod.name, name, body=only_this, _request_timeout=TIMEOUT)
         except _errors() as error:
-            if getattr(error, "status", None) != 404:
-                raise NamespaceError(f"pod {pod!r}: {_reason(error)}") from None
+            if getattr(error, "status", None) not in (404, 409):
+                raise NamespaceError(f"pod {pod.name!r}: {_reason(error)}") from None
 
     def _apply(self, path: str, content: dict[str, Any]) -> None:
         query = [("fieldManager", "agent-factory"), ("force", "true")]
@@ -175,4 +199,4 @@ def _reason(error: Exception) -> str:
     return f"the API server answered HTTP {status}" if status else f"the API server is away ({type(error).__name__})"
 
 
-__all__ = ["ORGANIZATION", "NamespaceError", "Namespaces", "kubeconfig", "write_config"]
+__all__ = ["ORGANIZATION", "FoundPod", "NamespaceError", "Namespaces", "kubeconfig", "write_config"]

@@ -155,8 +155,35 @@ def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> N
     execution_id = platform.execute("cancelled", {})
     running_pod(platform, cluster, execution_id)
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
-    assert platform.wait(execution_id)["status"] == "cancelled"
+    assert_cancelled(platform.wait(execution_id))
     platform.until(lambda: not cluster.pods(execution_id))
+
+
+def test_a_cancel_removes_the_pod_of_a_deferred_step(platform: Platform, cluster: TestCluster) -> None:
+    """Nobody is at work on it: neither a worker nor Airflow's end of the run could remove the pod."""
+    platform.publish(slow("cancelled_deferred", 50))
+    execution_id = platform.execute("cancelled_deferred", {})
+    running_pod(platform, cluster, execution_id)
+    platform.until(lambda: state_of(platform, f"{ORGANIZATION}__cancelled_deferred", execution_id) == "deferred")
+    answer = platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
+    assert answer.json()["status"] == "cancelled"
+    platform.until(lambda: not all_pods(cluster, execution_id), 10)
+    assert_cancelled(platform.wait(execution_id))
+
+
+def assert_cancelled(execution: dict[str, Any]) -> None:
+    """Check what is shown of an execution that was cancelled while its second step ran: that one did not fail."""
+    assert execution["status"] == "cancelled"
+    assert execution["error"] == {"code": "cancelled", "message": "the execution was cancelled"}
+    first, second = execution["steps"]
+    assert (first["status"], second["status"]) == ("success", "cancelled")
+    assert (second["error"], second["output"]) == (None, None)
+
+
+def all_pods(cluster: TestCluster, execution_id: str) -> list[str]:
+    """Return the execution's pods, those too that are being deleted: their containers may still run."""
+    labels = f"agent-factory/execution={execution_id}"
+    return [pod.metadata.name for pod in cluster.api().list_namespaced_pod(NAMESPACE, label_selector=labels).items]
 
 
 def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
@@ -187,7 +214,7 @@ def test_a_cancel_removes_a_warm_pod(platform: Platform, cluster: TestCluster, w
     execution_id = platform.execute("warm_cancelled", {})
     assert running_pod(platform, cluster, execution_id).metadata.uid == warm_pod.metadata.uid
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
-    assert platform.wait(execution_id)["status"] == "cancelled"
+    assert_cancelled(platform.wait(execution_id))
     platform.until(lambda: not cluster.pods(execution_id))
 
 
@@ -252,6 +279,7 @@ async def test_pods_of_nobody_are_removed(platform: Platform, cluster: TestClust
         spec = {"containers": [{"name": "base", "image": RUNNER, "command": ["sleep", "600"]}]}
         cluster.api().create_namespaced_pod(NAMESPACE, {"metadata": {"name": name, "labels": labels}, "spec": spec})
     counts = await cluster.remove_pods_of_nobody(platform)
-    assert (counts["failed"], counts["removed"]) == (0, 3)
+    assert counts["failed"] == 0
+    assert counts["removed"] in (2, 3), "the platform's own upkeep may have been quicker with the first"
     assert [pod.metadata.name for pod in cluster.pods()] == [kept]
     assert platform.wait(running)["status"] == "success"

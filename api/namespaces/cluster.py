@@ -83,11 +83,14 @@ class Namespaces:
         name = self._settings.namespace_of(organization)
         try:
             self._apply(f"/api/v1/namespaces/{name}", namespace(name, organization))
+            account = ""
             for each in objects(name, self._settings.quota_of(organization), self._settings.pod_egress):
                 path = PATHS[each["kind"]].format(name)
-                self._apply(f"{path}/{each['metadata']['name']}", each)
+                applied = self._apply(f"{path}/{each['metadata']['name']}", each)
+                if each["kind"] == "ServiceAccount":
+                    account = applied["metadata"]["uid"]
             if self._settings.pod_configs is not None:
-                self._write_config(self._settings.pod_configs / f"{organization}.kubeconfig", name)
+                self._write_config(self._settings.pod_configs / f"{organization}.kubeconfig", name, account)
         except _errors() as error:
             raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
 
@@ -141,18 +144,22 @@ class Namespaces:
             if getattr(error, "status", None) not in (404, 409):
                 raise NamespaceError(f"pod {pod.name!r}: {_reason(error)}") from None
 
-    def _apply(self, path: str, content: dict[str, Any]) -> None:
+    def _apply(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         query = [("fieldManager", "agent-factory"), ("force", "true")]
         headers = {"Content-Type": APPLY, "Accept": "application/json"}
         # JSON is YAML.
-        self._client.call_api(
+        applied, _, _ = self._client.call_api(
             path, "PATCH", {}, query, headers, body=content, auth_settings=["BearerToken"], response_types_map=ANSWERS,
             _request_timeout=TIMEOUT,
         )  # fmt: skip
+        return dict(applied)
 
-    def _write_config(self, path: Path, name: str) -> None:
-        """Write the kubeconfig with which Airflow starts the organisation's pods, while the one there is still good."""
-        if path.is_file() and datetime.now(UTC).timestamp() - path.stat().st_mtime < TOKEN_SECONDS / 3:
+    def _write_config(self, path: Path, name: str, account: str) -> None:
+        """Write the kubeconfig with which Airflow starts the organisation's pods, unless the one there is still good.
+
+        :param account: UID of the service account: a token of one that was deleted is good for nothing.
+        """
+        if _is_fresh(path) and account_of(path) == account:
             return
         asked = {"spec": {"expirationSeconds": TOKEN_SECONDS, "audiences": []}}
         answer, _, _ = self._client.call_api(
@@ -160,11 +167,11 @@ class Namespaces:
             {"Accept": "application/json", "Content-Type": "application/json"}, body=asked,
             auth_settings=["BearerToken"], response_types_map=ANSWERS, _request_timeout=TIMEOUT,
         )  # fmt: skip
-        write_config(path, kubeconfig(self._configuration, name, answer["status"]["token"]))
+        write_config(path, kubeconfig(self._configuration, name, account, answer["status"]["token"]))
 
 
-def kubeconfig(configuration: Any, name: str, token: str) -> dict[str, Any]:
-    """Return a kubeconfig for a service account of a namespace."""
+def kubeconfig(configuration: Any, name: str, account: str, token: str) -> dict[str, Any]:
+    """Return a kubeconfig for a service account of a namespace; it says which account, by its UID."""
     cluster: dict[str, Any] = {"server": configuration.host}
     if configuration.ssl_ca_cert:
         cluster["certificate-authority-data"] = base64.b64encode(Path(configuration.ssl_ca_cert).read_bytes()).decode()
@@ -175,7 +182,21 @@ def kubeconfig(configuration: Any, name: str, token: str) -> dict[str, Any]:
         "clusters": [{"name": "cluster", "cluster": cluster}],
         "users": [{"name": ACCOUNT, "user": {"token": token}}],
         "contexts": [{"name": "pods", "context": {"cluster": "cluster", "user": ACCOUNT, "namespace": name}}],
+        "extensions": [{"name": "agent-factory", "extension": {"account": account}}],
     }
+
+
+def account_of(path: Path) -> str | None:
+    """Return the UID of the account that a kubeconfig is for; None where it does not say it, or cannot be read."""
+    try:
+        [extension] = json.loads(path.read_text())["extensions"]
+        return str(extension["extension"]["account"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_fresh(path: Path) -> bool:
+    return path.is_file() and datetime.now(UTC).timestamp() - path.stat().st_mtime < TOKEN_SECONDS / 3
 
 
 def write_config(path: Path, content: dict[str, Any]) -> None:

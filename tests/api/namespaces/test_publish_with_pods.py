@@ -86,6 +86,33 @@ async def test_a_worker_is_told_how_pods_are_made(control_plane: ControlPlane) -
     assert (told["images"], told["digests"]) == (["python:3.*", "registry.example/acme/*"], False)
 
 
+@pytest.mark.parametrize(
+    ("common", "policies", "secrets", "always"),
+    [
+        ((), {}, [], False),
+        (("common",), {}, ["common"], True),
+        (("common",), {"default": ImagePolicy(allow=None)}, ["common"], True),
+        (("common",), {"default": ImagePolicy(pull_secrets=())}, [], True),
+        ((), {"*": ImagePolicy(pull_secrets=("of-all",))}, ["of-all"], True),
+        ((), {"default": ImagePolicy(pull_secrets=("ours",)), "*": ImagePolicy(pull_secrets=("x",))}, ["ours"], True),
+        # A node may have the image that another organisation pulled.
+        ((), {"theirs": ImagePolicy(pull_secrets=("theirs",))}, [], True),
+    ],
+)
+async def test_a_worker_is_told_its_organisations_keys_of_registries(
+    common: tuple[str, ...],
+    policies: dict[str, ImagePolicy],
+    secrets: list[str],
+    always: bool,
+    control_plane: ControlPlane,
+    settings: Settings,
+) -> None:
+    changes = {"pod_pull_secrets": common, "image_policies": policies}
+    control_plane.app.state.settings = settings.model_copy(update=changes)
+    told = await control_plane.runtime.get(f"/runtime/v1/executions/{await started(control_plane)}/pods")
+    assert (told.json()["pull_secrets"], told.json()["always_pull"]) == (secrets, always)
+
+
 async def test_what_the_reconciler_is_told_of_executions(control_plane: ControlPlane) -> None:
     running, over = await started(control_plane), await started(control_plane)
     await control_plane.api.post(f"/api/v1/executions/{over}/cancel")

@@ -189,6 +189,11 @@ def test_code_and_input_are_no_part_of_the_description() -> None:
         ("registry.example/acmeevil/x:1", ["registry.example/acme/*"], False, False),
         ("registry.example.evil.example/acme/x:1", ["registry.example/acme/*"], False, False),
         ("PYTHON:3.11", ["python:*"], False, False),
+        # A registry of one word, which container runtimes know by its capitals.
+        ("FOO/bar", ["docker.io/*"], False, False),
+        ("fOo/bar:1", ["docker.io/*", "docker.io/fOo/*"], False, False),
+        ("FOO/bar:1", ["FOO/*"], False, True),
+        ("foo/bar:1", ["docker.io/*"], False, True),
         ("python:3.11", [], False, False),
         ("python:3.11", None, True, False),
         ("python@sha256:" + "0" * 64, None, True, True),

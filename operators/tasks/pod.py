@@ -55,6 +55,9 @@ class PodOperator(SegmentOperator, KubernetesPodOperator):
         async def settings() -> Any:
             return await store.pod_settings(run_id)
 
+        async def secrets() -> Sequence[str]:
+            return (await store.redactions(run_id)).values
+
         unit = self._unit(plan)
         services.pods = PodPool(
             lambda namespace: self._cluster(plan.organization, namespace),
@@ -64,6 +67,7 @@ class PodOperator(SegmentOperator, KubernetesPodOperator):
         )
         services.pods.current = self._at_work
         services.pods.show = self.log.info
+        services.pods.secrets = secrets
 
     def _cluster(self, organization: str, namespace: str) -> Cluster:
         from operators.pods.cluster import Cluster

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from operators.tasks.triggers import StepTrigger
@@ -40,6 +41,7 @@ class PodTrigger(StepTrigger):
         self.namespace = namespace
         self.pod = pod
         self.job = job
+        self._mask: Callable[[str], str] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of the trigger."""
@@ -102,17 +104,32 @@ class PodTrigger(StepTrigger):
         from operators.pods.output import OUTPUT_LIMIT, SHOWN, new_lines, shown_bytes
 
         before = shown_bytes(pod.metadata.annotations)
-        if before >= OUTPUT_LIMIT:
+        if before >= OUTPUT_LIMIT or not await self._knows_secrets():
             return
         output: str = await api.read_namespaced_pod_log(
             self.pod, self.namespace, container="base", limit_bytes=OUTPUT_LIMIT
         )
-        lines, after = new_lines(output.encode()[:OUTPUT_LIMIT], before, last=False)
+        assert self._mask is not None
+        lines, after = new_lines(output.encode()[:OUTPUT_LIMIT], before, self._mask, last=False)
         for line in lines:
             self.log.info("%s", line)
         if after > before:
             note = {"metadata": {"annotations": {SHOWN: str(after)}}}
             await api.patch_namespaced_pod(self.pod, self.namespace, note)
+
+    async def _knows_secrets(self) -> bool:
+        """Ask what must be masked, once: nobody else is told, so it is no argument of the trigger. Where the control
+        plane does not say, nothing is shown; whoever looks next shows it."""
+        from operators.execution.http import HttpStore
+        from operators.execution.store import StoreError
+        from operators.pods.masking import Masker
+        from operators.settings import runtime_settings
+
+        if self._mask is None:
+            with contextlib.suppress(StoreError):
+                async with HttpStore(runtime_settings()) as store:
+                    self._mask = Masker((await store.redactions(self.execution_id)).values)
+        return self._mask is not None
 
     async def _is_done(self, api: Any) -> bool:
         """Look in the log of the steward, which holds ids of jobs only. The job may not have been handed over yet."""

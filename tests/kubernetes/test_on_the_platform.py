@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
 NAMESPACE = PREFIX + ORGANIZATION
 MARKER = "tenant-marker-5e1f"
+SECRET = f"sk-of-the-organisation-{MARKER}"
 SLOW = "import time\n\n\ndef main(input):\n    time.sleep(input['seconds'])\n    return input\n"
 
 
@@ -242,6 +243,24 @@ def test_a_large_result_is_an_object(platform: Platform) -> None:
     assert made["output_ref"]["size"] > 4_000_000
     assert platform.http.get(made["output_ref"]["url"]).json() == [MARKER] * 200_000
     assert len([path for path in (platform.home.path / "objects").rglob("*") if path.is_file()]) == 1
+
+
+def test_secrets_are_masked_in_the_log(platform: Platform) -> None:
+    """By the worker and by the triggerer: the container prints for longer than a worker stays."""
+    stored = platform.http.put("/api/v1/variables/token", json={"value": SECRET, "secret": True})
+    assert stored.status_code == 201, stored.text
+    script = "for i in 1 2 3 4 5 6 7 8 9; do echo loud $i $KEY; sleep 1; done; echo 1 > $AGENT_FACTORY_OUTPUT"
+    config = {"command": ["sh", "-c", script], "env": {"KEY": SECRET}}
+    container = {"id": "loud", "type": "container", "runtime_image": "python:3.11-slim", "config": config}
+    quiet = code("quiet", "def main(input):\n    print('quiet', input['key'])\n", input={"key": SECRET})
+    platform.publish({**workflow({**container, "next": ["quiet"]}, quiet), "id": "masked"})
+    execution = platform.wait(platform.execute("masked", {}), 180)
+    assert (execution["status"], execution["error"]) == ("success", None)
+    logs = "\n".join(path.read_text() for path in (platform.home.logs / "tasks").rglob("*.log*"))
+    assert SECRET not in logs
+    for line in (*(f"| loud {number} ***" for number in range(1, 10)), "| quiet ***"):
+        assert logs.count(line) == 1, line
+    assert platform.http.delete("/api/v1/variables/token").status_code == 204
 
 
 def test_airflow_knows_nothing_of_the_tenants(platform: Platform) -> None:

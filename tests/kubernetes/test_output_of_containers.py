@@ -8,16 +8,20 @@ from datetime import UTC, datetime
 import pytest
 from kubernetes_asyncio import client, config
 
+from operators.pods.masking import Masker
 from operators.pods.output import CUT
 from operators.steps.base import StepKey, StepResult, StepServices, Waiting, Wake
 from operators.steps.registry import IN_PODS
 from operators.tasks.pod_trigger import PodTrigger
-from tests.kubernetes.cluster import IMAGE, TestCluster, compiled
+from tests.kubernetes.cluster import IMAGE, TestCluster, code, compiled
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
 
-LINES = [f"line {number}" for number in range(12)]
-SCRIPT = "for i in 0 1 2 3 4 5 6 7 8 9 10 11; do echo line $i; sleep 0.5; done; echo 1 > $AGENT_FACTORY_OUTPUT"
+LINES = [f"line {number} ***" for number in range(12)]
+SCRIPT = "for i in 0 1 2 3 4 5 6 7 8 9 10 11; do echo line $i $KEY; sleep 0.5; done; echo 1 > $AGENT_FACTORY_OUTPUT"
+SECRET = "sk-of-the-organisation"
+CODE = "def main(input):\n    print('with', input['key'])\n    print('done')\n    return 1\n"
+FAILING = "def main(input):\n    print('it was', input['key'])\n    raise ValueError(input['key'])\n"
 LOUD = "yes loud | head -c 3000000; echo 1 > $AGENT_FACTORY_OUTPUT"
 
 
@@ -41,6 +45,8 @@ async def through_the_trigger(cluster: TestCluster, wake: Wake) -> list[str]:
     logger.addHandler(collector)
     logger.setLevel(logging.INFO)
     trigger._log = logger  # type: ignore[assignment]
+    # As the control plane tells it.
+    trigger._mask = Masker([SECRET])
     configuration = client.Configuration()
     path = cluster.folder / "acme.kubeconfig"
     await config.load_kube_config(config_file=str(path), client_configuration=configuration)
@@ -49,8 +55,14 @@ async def through_the_trigger(cluster: TestCluster, wake: Wake) -> list[str]:
     return collector.lines
 
 
+async def secrets() -> list[str]:
+    """Answer as the control plane does."""
+    return [SECRET]
+
+
 async def test_each_line_once_through_worker_triggerer_and_worker(cluster: TestCluster) -> None:
-    task = {"id": "a", "type": "container", "runtime_image": IMAGE, "config": {"command": ["sh", "-c", SCRIPT]}}
+    config = {"command": ["sh", "-c", SCRIPT], "env": {"KEY": SECRET}}
+    task = {"id": "a", "type": "container", "runtime_image": IMAGE, "config": config}
     [step] = compiled(task).steps
     handler = IN_PODS["container"]
     job = handler.render(step, {"input": {}})
@@ -59,6 +71,7 @@ async def test_each_line_once_through_worker_triggerer_and_worker(cluster: TestC
     shown: list[list[str]] = [[], []]
     first, second = cluster.pool(hold_seconds=3), cluster.pool(hold_seconds=60)
     first.show, second.show = shown[0].append, shown[1].append
+    first.secrets = second.secrets = secrets
     try:
         wake = await first.look(job, waiting, now)
         while isinstance(wake, Wake) and not shown[0]:
@@ -86,3 +99,30 @@ async def test_a_flood_is_cut(cluster: TestCluster) -> None:
     assert lines[-1] == CUT
     assert lines.count(CUT) == 1
     assert sum(map(len, lines)) < 200_000
+
+
+async def test_what_python_steps_print_is_shown_when_each_has_ended(cluster: TestCluster) -> None:
+    lines: list[str] = []
+    pool = cluster.pool()
+    pool.show, pool.secrets = lines.append, secrets
+    first = code("a", CODE, input={"key": SECRET}, next=["b"])
+    second = code("b", "def main(input):\n    print('second')\n    return 2\n")
+    result = await cluster.run(compiled(first, second), "prints", pool, input={})
+    assert result.output == {"b": 2}
+    assert lines == ["| with ***", "| done", "| second"]
+
+
+@pytest.mark.parametrize("kind", ["code", "container"])
+async def test_a_failure_tells_no_secret(kind: str, cluster: TestCluster) -> None:
+    lines: list[str] = []
+    pool = cluster.pool()
+    pool.show, pool.secrets = lines.append, secrets
+    config = {"command": ["sh", "-c", "echo it was $KEY; exit 3"], "env": {"KEY": SECRET}}
+    container = {"id": "a", "type": "container", "runtime_image": IMAGE, "config": config}
+    task = container if kind == "container" else code("a", FAILING, input={"key": SECRET})
+    result = await cluster.run(compiled(task), f"fails-{kind}", pool, input={})
+    error = result.steps["a"].error
+    assert error is not None
+    assert error.message.endswith("It printed last:\nit was ***")
+    assert SECRET not in error.message
+    assert lines == ["| it was ***"]

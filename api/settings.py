@@ -74,16 +74,19 @@ class DatabaseSettings(BaseSettings):
 
 
 class ImagePolicy(BaseModel):
-    """Which images an organisation may run.
+    """Which images an organisation may run, and with which keys they are pulled.
 
     :param allow: Patterns such as ``python:3.*`` or ``registry.example/acme/*``; None: every image.
     :param digests: Whether an image must be named by its digest, which nobody can move.
+    :param pull_secrets: Names of secrets in the organisation's namespace that hold keys of registries; None: those of
+        ``Settings.pod_pull_secrets``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     allow: tuple[str, ...] | None = None
     digests: bool = False
+    pull_secrets: tuple[str, ...] | None = None
 
 
 class PodQuota(BaseModel):
@@ -155,7 +158,7 @@ class Settings(DatabaseSettings, GatewaySettings, ObjectSettings, BrokerSettings
     :param pod_start_seconds: How long a pod may take until it runs.
     :param pod_hold_seconds: How long a worker waits for a pod before it gives itself back: most pods start, and most
         steps end, sooner than Airflow would have another worker ready.
-    :param pod_pull_secrets: Names of secrets in the organisations' namespaces that hold keys of registries.
+    :param pod_pull_secrets: Of every organisation whose policy of images names none of its own.
     :param pod_egress: CIDRs of what pods with ``network: egress`` may reach; their private parts are left out.
     :param pod_quotas: Slug -> quota; ``*`` is for those that are not named.
     :param image_policies: Slug -> policy; ``*`` is for those that are not named.
@@ -271,6 +274,11 @@ class Settings(DatabaseSettings, GatewaySettings, ObjectSettings, BrokerSettings
     def _without_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
+    @property
+    def keeps_namespaces(self) -> bool:
+        """Whether this control plane keeps the organisations' namespaces and the pods in them."""
+        return self.isolation == "kubernetes" and self.kubernetes_config is not None
+
     def namespace_of(self, organization: str) -> str:
         """Return the namespace of an organisation."""
         return self.pod_namespace_prefix + organization
@@ -278,6 +286,16 @@ class Settings(DatabaseSettings, GatewaySettings, ObjectSettings, BrokerSettings
     def images_of(self, organization: str) -> ImagePolicy:
         """Return which images an organisation may run."""
         return self.image_policies.get(organization) or self.image_policies.get("*") or ImagePolicy()
+
+    def pull_secrets_of(self, organization: str) -> tuple[str, ...]:
+        """Return the names of the secrets with which an organisation's images are pulled."""
+        own = self.images_of(organization).pull_secrets
+        return self.pod_pull_secrets if own is None else own
+
+    @property
+    def has_private_images(self) -> bool:
+        """Whether any organisation has keys of registries: then a node may hold images that others must not start."""
+        return bool(self.pod_pull_secrets) or any(policy.pull_secrets for policy in self.image_policies.values())
 
     def quota_of(self, organization: str) -> PodQuota:
         """Return what the pods of an organisation may take."""

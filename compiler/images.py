@@ -52,7 +52,8 @@ def _matches(whole: str, pattern: str) -> bool:
 def _whole(name: str) -> str:
     path, at, digest = name.partition("@")
     first, slash, rest = path.partition("/")
-    is_registry = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    # As container runtimes tell them apart: a repository has no capitals, so what has some is a registry.
+    is_registry = bool(slash) and ("." in first or ":" in first or first == "localhost" or first != first.lower())
     registry, repository = (first, rest) if is_registry else ("docker.io", path)
     if registry == "docker.io" and "/" not in repository and repository != "*":
         repository = f"library/{repository}"

@@ -14,6 +14,7 @@ from api.deliveries.callbacks import release_callbacks
 from api.executions.repository import ENDED, ExecutionRepository, Origin
 from api.metrics.recording import record_end
 from api.models import WorkflowExecution
+from api.namespaces.preparing import has_pods
 from api.objects.service import OutputService
 from api.problems import Problem
 from api.releases.contents import ArtifactLostProblem
@@ -72,19 +73,20 @@ class Ending:
     ) -> None:
         """End an execution that has not ended.
 
-        :param has_run: Whether Airflow may have a run of it, which is stopped if it ends as cancelled.
+        :param has_run: Whether Airflow may have a run of it, which is stopped if it ends as cancelled. What is left of
+            its pods is removed however it ends: a step that waits for its pod has no worker that could.
         """
         row.status, row.output, row.output_ref, row.error = status, output, output_ref, error
         row.error_code = error["code"] if error else None
         row.completed_at = await self._executions.now()
         record_end(self._session, status)
         await notifications.notify(self._session, notifications.EXECUTIONS, str(row.id))
-        is_to_stop = status == "cancelled" and has_run
+        is_to_stop = has_run and (status == "cancelled" or await self._may_have_pods(row))
         if is_to_stop:
             await self._executions.stop_run(row.id, await self._version(row))
         await self._cancel_children(row)
         if is_to_stop or row.concurrency_limit is not None:
-            # A relay has a run to stop, or one that waits for its place may have it now.
+            # A relay has a run to stop or pods to remove, or one that waits for its place may have it now.
             await notifications.notify(self._session, notifications.OUTBOX)
         if status == "failed":
             await self._start_error_workflow(row)
@@ -164,6 +166,14 @@ class Ending:
             return False
         since = row.reopened_at or row.accepted_at
         return (await self._executions.now() - since).total_seconds() >= row.timeout_seconds
+
+    async def _may_have_pods(self, row: WorkflowExecution) -> bool:
+        if not self._settings.keeps_namespaces:
+            return False
+        try:
+            return has_pods(await self._plan(await self._version(row)))
+        except ArtifactLostProblem:
+            return True
 
     async def _mark_steps(self, row: WorkflowExecution, version: PublishedVersion) -> None:
         """Journal what becomes of the steps nobody runs any more."""

@@ -6,9 +6,11 @@ import base64
 import json
 import os
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from api.namespaces.objects import ACCOUNT, ORGANIZATION, namespace, objects
 from api.settings import Settings
@@ -34,6 +36,19 @@ PATHS = {
 
 class NamespaceError(Exception):
     """A namespace could not be made or read; the message holds no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPod:
+    """A pod in an organisation's namespace.
+
+    :param execution: What its label says; anybody's text where somebody else made it.
+    """
+
+    name: str
+    uid: str
+    execution: str
+    made: datetime
 
 
 class Namespaces:
@@ -68,11 +83,14 @@ class Namespaces:
         name = self._settings.namespace_of(organization)
         try:
             self._apply(f"/api/v1/namespaces/{name}", namespace(name, organization))
+            account = ""
             for each in objects(name, self._settings.quota_of(organization), self._settings.pod_egress):
                 path = PATHS[each["kind"]].format(name)
-                self._apply(f"{path}/{each['metadata']['name']}", each)
+                applied = self._apply(f"{path}/{each['metadata']['name']}", each)
+                if each["kind"] == "ServiceAccount":
+                    account = applied["metadata"]["uid"]
             if self._settings.pod_configs is not None:
-                self._write_config(self._settings.pod_configs / f"{organization}.kubeconfig", name)
+                self._write_config(self._settings.pod_configs / f"{organization}.kubeconfig", name, account)
         except _errors() as error:
             raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
 
@@ -86,49 +104,62 @@ class Namespaces:
         except ClusterError as error:
             raise NamespaceError(f"the warm pods of {organization!r}: {error}") from None
 
-    def pods(self, organization: str) -> list[tuple[str, str, datetime]]:
-        """Return name, execution and age of an organisation's pods; the idle ones have no execution and are left out.
+    def pods(self, organization: str, execution_id: UUID | None = None) -> list[FoundPod]:
+        """Return an organisation's pods, of one execution or of all; the idle ones have no execution and are left out.
 
         :raises NamespaceError: The API server refused, or is away.
         """
         name = self._settings.namespace_of(organization)
+        labels = MANAGER | ({} if execution_id is None else {LABEL + "execution": str(execution_id)})
         try:
             found = self._api.list_namespaced_pod(
-                name, label_selector=f"{selector(MANAGER)},!{warm.POOL}", _request_timeout=TIMEOUT
+                name, label_selector=f"{selector(labels)},!{warm.POOL}", _request_timeout=TIMEOUT
             )
         except _errors() as error:
             if getattr(error, "status", None) == 404:
                 return []
             raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
         return [
-            (
+            FoundPod(
                 pod.metadata.name,
+                pod.metadata.uid,
                 (pod.metadata.labels or {}).get(LABEL + "execution", ""),
                 pod.metadata.creation_timestamp,
             )
             for pod in found.items
         ]
 
-    def delete_pod(self, organization: str, pod: str) -> None:
-        """Delete a pod; harmless where it is gone."""
-        try:
-            self._api.delete_namespaced_pod(pod, self._settings.namespace_of(organization), _request_timeout=TIMEOUT)
-        except _errors() as error:
-            if getattr(error, "status", None) != 404:
-                raise NamespaceError(f"pod {pod!r}: {_reason(error)}") from None
+    def delete_pod(self, organization: str, pod: FoundPod) -> None:
+        """Delete a pod; harmless where it is gone, and where another one has its name by now.
 
-    def _apply(self, path: str, content: dict[str, Any]) -> None:
+        :raises NamespaceError: The API server refused, or is away.
+        """
+        from kubernetes.client import V1DeleteOptions, V1Preconditions
+
+        name = self._settings.namespace_of(organization)
+        only_this = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.uid))
+        try:
+            self._api.delete_namespaced_pod(pod.name, name, body=only_this, _request_timeout=TIMEOUT)
+        except _errors() as error:
+            if getattr(error, "status", None) not in (404, 409):
+                raise NamespaceError(f"pod {pod.name!r}: {_reason(error)}") from None
+
+    def _apply(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         query = [("fieldManager", "agent-factory"), ("force", "true")]
         headers = {"Content-Type": APPLY, "Accept": "application/json"}
         # JSON is YAML.
-        self._client.call_api(
+        applied, _, _ = self._client.call_api(
             path, "PATCH", {}, query, headers, body=content, auth_settings=["BearerToken"], response_types_map=ANSWERS,
             _request_timeout=TIMEOUT,
         )  # fmt: skip
+        return dict(applied)
 
-    def _write_config(self, path: Path, name: str) -> None:
-        """Write the kubeconfig with which Airflow starts the organisation's pods, while the one there is still good."""
-        if path.is_file() and datetime.now(UTC).timestamp() - path.stat().st_mtime < TOKEN_SECONDS / 3:
+    def _write_config(self, path: Path, name: str, account: str) -> None:
+        """Write the kubeconfig with which Airflow starts the organisation's pods, unless the one there is still good.
+
+        :param account: UID of the service account: a token of one that was deleted is good for nothing.
+        """
+        if _is_fresh(path) and account_of(path) == account:
             return
         asked = {"spec": {"expirationSeconds": TOKEN_SECONDS, "audiences": []}}
         answer, _, _ = self._client.call_api(
@@ -136,11 +167,11 @@ class Namespaces:
             {"Accept": "application/json", "Content-Type": "application/json"}, body=asked,
             auth_settings=["BearerToken"], response_types_map=ANSWERS, _request_timeout=TIMEOUT,
         )  # fmt: skip
-        write_config(path, kubeconfig(self._configuration, name, answer["status"]["token"]))
+        write_config(path, kubeconfig(self._configuration, name, account, answer["status"]["token"]))
 
 
-def kubeconfig(configuration: Any, name: str, token: str) -> dict[str, Any]:
-    """Return a kubeconfig for a service account of a namespace."""
+def kubeconfig(configuration: Any, name: str, account: str, token: str) -> dict[str, Any]:
+    """Return a kubeconfig for a service account of a namespace; it says which account, by its UID."""
     cluster: dict[str, Any] = {"server": configuration.host}
     if configuration.ssl_ca_cert:
         cluster["certificate-authority-data"] = base64.b64encode(Path(configuration.ssl_ca_cert).read_bytes()).decode()
@@ -151,7 +182,21 @@ def kubeconfig(configuration: Any, name: str, token: str) -> dict[str, Any]:
         "clusters": [{"name": "cluster", "cluster": cluster}],
         "users": [{"name": ACCOUNT, "user": {"token": token}}],
         "contexts": [{"name": "pods", "context": {"cluster": "cluster", "user": ACCOUNT, "namespace": name}}],
+        "extensions": [{"name": "agent-factory", "extension": {"account": account}}],
     }
+
+
+def account_of(path: Path) -> str | None:
+    """Return the UID of the account that a kubeconfig is for; None where it does not say it, or cannot be read."""
+    try:
+        [extension] = json.loads(path.read_text())["extensions"]
+        return str(extension["extension"]["account"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_fresh(path: Path) -> bool:
+    return path.is_file() and datetime.now(UTC).timestamp() - path.stat().st_mtime < TOKEN_SECONDS / 3
 
 
 def write_config(path: Path, content: dict[str, Any]) -> None:
@@ -175,4 +220,4 @@ def _reason(error: Exception) -> str:
     return f"the API server answered HTTP {status}" if status else f"the API server is away ({type(error).__name__})"
 
 
-__all__ = ["ORGANIZATION", "NamespaceError", "Namespaces", "kubeconfig", "write_config"]
+__all__ = ["ORGANIZATION", "FoundPod", "NamespaceError", "Namespaces", "kubeconfig", "write_config"]

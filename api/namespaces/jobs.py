@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from api.namespaces.cluster import NamespaceError
+from api.namespaces.cluster import FoundPod, NamespaceError, Namespaces
 from api.namespaces.preparing import open_namespaces
-from api.namespaces.repository import UnfinishedRepository
+from api.namespaces.repository import EndedRepository
 from api.namespaces.service import warm_pods_of
 from api.namespaces.settings import pod_settings
 from api.organizations.repository import OrganizationRepository
 from api.upkeep.tools import Counts, Tools
 
+log = logging.getLogger(__name__)
+
+OVER = timedelta(seconds=10)
+"""So long an execution must be over before its pods go: whoever ended it removes them, and reads what they printed."""
 YOUNG = timedelta(seconds=60)
-"""So old a pod must be before it is looked at: its execution's end may be on its way."""
+"""So old a pod of no execution that we know must be before it goes."""
 
 
 async def keep_namespaces(tools: Tools) -> Counts:
@@ -27,32 +33,54 @@ async def keep_namespaces(tools: Tools) -> Counts:
         try:
             await asyncio.to_thread(namespaces.ensure, slug)
             kept += 1
-        except NamespaceError:
+        except NamespaceError as error:
+            log.warning("upkeep: %s", error)
             failed += 1
     return {"kept": kept, "failed": failed}
 
 
 async def remove_pods(tools: Tools) -> Counts:
-    """Remove the pods whose execution is over or unknown: their worker was lost before it could. Keep warm pods."""
+    """Remove the pods whose execution is over or unknown, which nobody else could. Keep warm pods.
+
+    What fails is counted, once for each pod and organisation, and does not keep the others from their turn.
+    """
     namespaces = await asyncio.to_thread(open_namespaces, tools.settings)
-    seen = removed = failed = 0
-    warm: Counter[str] = Counter()
+    counts = Counter({"seen": 0, "removed": 0, "failed": 0})
     for slug, organization_id in (await _organizations(tools)).items():
         try:
             pods = await asyncio.to_thread(namespaces.pods, slug)
-            old = {name: _id(execution) for name, execution, made in pods if datetime.now(UTC) - made > YOUNG}
             async with tools.database.transaction(organization_id) as session:
-                alive = await UnfinishedRepository(session, organization_id).among(filter(None, set(old.values())))
+                executions = set(filter(None, (_id(pod.execution) for pod in pods)))
+                ended = await EndedRepository(session, organization_id).among(executions, OVER)
                 kinds = await warm_pods_of(session, organization_id)
-            seen += len(pods)
-            for name, execution in old.items():
-                if execution not in alive:
-                    await asyncio.to_thread(namespaces.delete_pod, slug, name)
-                    removed += 1
-            warm.update(await asyncio.to_thread(namespaces.warm, slug, pod_settings(tools.settings, slug, kinds)))
-        except NamespaceError:
-            failed += 1
-    return {"seen": seen, "removed": removed, "failed": failed, **warm}
+            counts["seen"] += len(pods)
+            left = [pod for pod in pods if _is_left(pod, ended)]
+            counts.update(await asyncio.to_thread(_delete, namespaces, slug, left))
+            counts.update(await asyncio.to_thread(namespaces.warm, slug, pod_settings(tools.settings, slug, kinds)))
+        except NamespaceError as error:
+            log.warning("upkeep: %s", error)
+            counts["failed"] += 1
+    return dict(counts)
+
+
+def _is_left(pod: FoundPod, ended: Mapping[UUID, bool]) -> bool:
+    """Tell whether nobody needs a pod any more."""
+    execution = _id(pod.execution)
+    if execution is not None and execution in ended:
+        return ended[execution]
+    return datetime.now(UTC) - pod.made > YOUNG
+
+
+def _delete(namespaces: Namespaces, slug: str, pods: Iterable[FoundPod]) -> Counts:
+    counts = {"removed": 0, "failed": 0}
+    for pod in pods:
+        try:
+            namespaces.delete_pod(slug, pod)
+            counts["removed"] += 1
+        except NamespaceError as error:
+            log.warning("upkeep: %s", error)
+            counts["failed"] += 1
+    return counts
 
 
 async def _organizations(tools: Tools) -> dict[str, UUID]:

@@ -20,7 +20,7 @@ async def prepare_pods(settings: Settings, organization: str, plan: Plan) -> Non
 
     :raises Problem: 422 ``image_not_allowed``, where the organisation may not run one; 503, where there is no cluster.
     """
-    if _has_pods(plan):
+    if has_pods(plan):
         _refuse_images(settings, organization, plan)
         await _ensure_namespace(settings, organization)
 
@@ -30,7 +30,7 @@ def open_namespaces(settings: Settings) -> Namespaces:
 
     :raises Problem: 409 where there is none to keep.
     """
-    if settings.isolation != "kubernetes" or settings.kubernetes_config is None:
+    if not settings.keeps_namespaces:
         detail = (
             "Namespaces are kept where AGENT_FACTORY_ISOLATION=kubernetes and AGENT_FACTORY_KUBERNETES_CONFIG "
             "are set; one is not."
@@ -77,6 +77,6 @@ def _refuse_images(settings: Settings, organization: str, plan: Plan) -> None:
             raise Problem(422, "image_not_allowed", detail, task_id=step.id)
 
 
-def _has_pods(plan: Plan) -> bool:
+def has_pods(plan: Plan) -> bool:
     """Tell whether a plan has steps in pods."""
     return any(step.pod is not None for step in every_step(plan.steps))

@@ -20,6 +20,7 @@ from api.executions.repository import ENDED, NOT_SCHEDULED, ExecutionRepository
 from api.notifications import Listener
 from api.relay.airflow import AirflowAwayError, AirflowClient, AirflowRefusedError
 from api.relay.outages import Outage, backoff
+from api.relay.pods import PodRemoval
 from api.relay.repository import Entry, Limits, OutboxRepository, take_entries
 from api.relay.restarting import Restarting, RunNotOverError
 from api.settings import Settings
@@ -73,6 +74,7 @@ class Relay:
         self._limits = Limits(settings.max_running_per_organization, settings.max_running)
         self._plans = PlanCache()
         self._restarting = Restarting(settings, database, airflow, self._plans)
+        self._pods = PodRemoval(settings, database)
         self._served: UUID | None = None
         """The organisation that had its turn last."""
         self._at_work: set[asyncio.Task[None]] = set()
@@ -191,21 +193,27 @@ class Relay:
         return _Trouble(str(error), limit, outage=self._away, probed_by_others=True)
 
     async def _stop(self, entry: Entry) -> _Trouble | None:
-        """Stop the run of a cancelled execution; return what is in the way.
+        """Stop what is left of an execution that ended or is being cancelled; return what is in the way.
 
-        The runners end the execution themselves. If they do not come back, it is ended here.
+        The runners end a cancelled execution themselves. If they do not come back, it is ended here. Its pods go first:
+        they are what still works for it. Airflow's run is stopped of a cancelled one only.
         """
         async with self._database.transaction(entry.organization_id) as session:
             executions = ExecutionRepository(session, entry.organization_id)
             row = await executions.lock(entry.execution_id)
-            if row is None or row.cancel_requested_at is None:
+            if row is None:
+                return None
+            if row.cancel_requested_at is not None:
+                await self._ending(session, entry.organization_id).cancel(row)
+                if row.status not in ENDED:
+                    return _Trouble("the runners are still at work", self._settings.relay_unreachable_seconds)
+            elif row.status not in ENDED:
                 return None  # it was reopened meanwhile
-            await self._ending(session, entry.organization_id).cancel(row)
-            if row.status in ENDED and row.status != "cancelled":
-                return None  # it came to its own end before its runners heard; so does Airflow's run
-            if row.status not in ENDED:
-                return _Trouble("the runners are still at work", self._settings.relay_unreachable_seconds)
+            status = row.status
             adopted = await AdoptedRunRepository(session, entry.organization_id).run_id_of(entry.execution_id)
+        await self._pods.remove(entry.organization_id, entry.execution_id)
+        if status != "cancelled":
+            return None  # it came to its own end; so does Airflow's run
         if self._away.seconds_left:
             return _Trouble("Airflow is away", self._settings.relay_unreachable_seconds, outage=self._away)
         try:

@@ -40,6 +40,7 @@ from operators.execution.records import (
     ModelCredential,
     News,
     PodSettings,
+    Redactions,
     Settling,
 )
 from operators.execution.store import MOST_AWAITED
@@ -174,3 +175,9 @@ async def get_model_credential(provider: str, service: Service, settings: Settin
     if credential is None:
         raise not_found("model provider", provider)
     return credential
+
+
+@router.get("/credentials/redactions")
+async def get_redactions(service: Service) -> Redactions:
+    """Return the secrets that must be masked in what the execution's containers print."""
+    return await service.redactions()

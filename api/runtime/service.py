@@ -19,6 +19,7 @@ from api.executions.repository import ENDED, trigger_type
 from api.metrics.recording import record_steps
 from api.namespaces.service import warm_pods_of
 from api.problems import Problem, not_found
+from api.runtime.credentials import known_secrets
 from api.runtime.grants import grant_of
 from api.runtime.repository import FoundExecution, JournalRepository, LeaseRepository, lock_execution
 from api.settings import Settings
@@ -37,6 +38,7 @@ from operators.execution.records import (
     Journaling,
     LeaseGrant,
     LeaseRequest,
+    Redactions,
     Settling,
     StepRecord,
     WarmPods,
@@ -89,6 +91,10 @@ class RuntimeService:
     async def warm_pods(self) -> list[WarmPods]:
         """Return the pods that the execution's organisation keeps started."""
         return await warm_pods_of(self._session, self._row.organization_id)
+
+    async def redactions(self) -> Redactions:
+        """Return the secrets to mask in what the execution's containers print."""
+        return await known_secrets(self._session, self._row.organization_id, self._settings)
 
     async def lease(self, request: LeaseRequest) -> LeaseGrant:
         """Grant a unit's lease.

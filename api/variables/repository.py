@@ -61,6 +61,13 @@ class VariableRepository:
         values = {"organization": self._organization_id, "environment": environment, "name": name}
         return await self._session.scalar(_SEALED, values)
 
+    async def all_sealed(self) -> Sequence[tuple[str, str, bytes]]:
+        """Return environment, name and stored value of the secret variables."""
+        query = select(Variable.environment, Variable.name, Variable.sealed).where(
+            Variable.organization_id == self._organization_id, Variable.sealed.is_not(None)
+        )
+        return [(row.environment, row.name, row.sealed) for row in await self._session.execute(query) if row.sealed]
+
     async def find(self, environment: str, name: str) -> Variable | None:
         """Return a variable."""
         return await self._session.scalar(

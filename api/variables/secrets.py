@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from uuid import UUID
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.encryption import Cipher
+from api.encryption import Cipher, UnsealError
 from api.problems import Problem
 from api.settings import Settings
 from api.variables.repository import VariableRepository
@@ -40,3 +41,11 @@ class SecretStore:
         if sealed is None:
             return None
         return SecretStr(self._cipher.open(sealed, str(organization_id), environment, name).decode())
+
+    async def all(self, organization_id: UUID) -> list[SecretStr]:
+        """Return the values of all secret variables; without those that were sealed with another key."""
+        found = []
+        for environment, name, sealed in await VariableRepository(self._session, organization_id).all_sealed():
+            with contextlib.suppress(UnsealError):
+                found.append(SecretStr(self._cipher.open(sealed, str(organization_id), environment, name).decode()))
+        return found

@@ -29,6 +29,7 @@ from operators.execution.records import (
     News,
     PodSettings,
     Record,
+    Redactions,
     Settling,
     StoredOutput,
 )
@@ -181,6 +182,11 @@ class HttpStore:
         path = f"{self._path(execution_id)}/credentials/models/{_segment(provider)}"
         response = await self._request("GET", path)
         return _read(response, ModelCredential, execution_id=execution_id, unit="")
+
+    async def redactions(self, execution_id: str) -> Redactions:
+        """Return the secrets to mask; see ``ExecutionStore``."""
+        response = await self._request("GET", f"{self._path(execution_id)}/credentials/redactions")
+        return _read(response, Redactions, execution_id=execution_id, unit="")
 
     async def pod_settings(self, execution_id: str) -> PodSettings:
         """Return how pods are made; see ``ExecutionStore``."""

@@ -38,6 +38,7 @@ from operators.execution.records import (
     ModelCredential,
     News,
     PodSettings,
+    Redactions,
     Settling,
     StepError,
     StepRecord,
@@ -380,6 +381,11 @@ class InMemoryStore:
         """Return a model key; see ``ExecutionStore``."""
         self.execution(execution_id)
         return await self._credentials(provider)
+
+    async def redactions(self, execution_id: str) -> Redactions:
+        """Return none: there are no organisations; see ``ExecutionStore``."""
+        self.execution(execution_id)
+        return Redactions()
 
     async def pod_settings(self, execution_id: str) -> PodSettings:
         """Refuse: there is no Kubernetes; see ``ExecutionStore``."""

@@ -324,6 +324,12 @@ class ModelCredential(Record):
     base_url: str | None = None
 
 
+class Redactions(Record):
+    """What must not be read in what containers of an execution print. For the process that masks it only."""
+
+    values: list[str] = Field(default_factory=list, repr=False)
+
+
 class WarmPods(Record):
     """Pods of one kind that an organisation keeps started, for Python steps with this image, network and limits.
 
@@ -345,6 +351,7 @@ class PodSettings(Record):
     :param images: Patterns of the images that the organisation may run; None: any.
     :param digests: Whether an image must be named by its digest.
     :param pull_secrets: Names of secrets in the namespace.
+    :param always_pull: Whether the registry is asked for a tenant's image at each start, though the node has it.
     :param start_seconds: How long a pod may take until it runs.
     :param hold_seconds: How long a worker waits for a pod before it gives itself back.
     :param warm: Kinds of pods that are kept started.
@@ -356,6 +363,7 @@ class PodSettings(Record):
     images: list[str] | None = None
     digests: bool = False
     pull_secrets: list[str] = Field(default_factory=list)
+    always_pull: bool = False
     start_seconds: float = 300.0
     hold_seconds: float = 10.0
     warm: list[WarmPods] = Field(default_factory=list)

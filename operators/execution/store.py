@@ -23,6 +23,7 @@ from operators.execution.records import (
     ModelCredential,
     News,
     PodSettings,
+    Redactions,
     Settling,
     StoredOutput,
 )
@@ -151,6 +152,10 @@ class ExecutionStore(Protocol):
 
     async def model_credential(self, execution_id: str, provider: str) -> ModelCredential:
         """Return the organisation's key of a model provider."""
+        ...
+
+    async def redactions(self, execution_id: str) -> Redactions:
+        """Return the secrets that are known of the execution's organisation, to be masked where containers print."""
         ...
 
     async def pod_settings(self, execution_id: str) -> PodSettings:

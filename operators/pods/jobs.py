@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -100,10 +101,11 @@ def programs() -> dict[str, str]:
     return files
 
 
-def result_of_keeper(job: PodJob, data: bytes, timing: PodTiming) -> StepResult:
+def result_of_keeper(job: PodJob, data: bytes, timing: PodTiming, printed: Callable[[str], str]) -> StepResult:
     """Return what a step in a shared pod gave.
 
     :param data: The steward's file: the keeper's answer on a line, then what the step's process wrote.
+    :param printed: Takes the end of what the step printed, and returns what may be told of it.
     :raises JobFailedError: It gave nothing.
     """
     assert job.job is not None
@@ -114,6 +116,7 @@ def result_of_keeper(job: PodJob, data: bytes, timing: PodTiming) -> StepResult:
         raise JobFailedError(
             "invalid_output", "the container must run our program; it ran another", retryable=False
         ) from None
+    answer["tail"] = printed(answer["tail"])
     timing.run = round(answer["ran"] * 1000, 3)
     return StepResult(outcome(answer, result, job.job), timing=timing)
 

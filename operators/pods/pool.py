@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ParamSpec
@@ -19,7 +19,9 @@ from operators.execution.records import PodSettings
 from operators.pods.cluster import Cluster, ClusterError, Stream
 from operators.pods.failures import PodFailedError
 from operators.pods.jobs import PodJob
+from operators.pods.masking import Masker
 from operators.pods.spec import TALKS, digest, selector, unit_labels
+from operators.sandbox.sandbox import JobFailedError
 from operators.steps.base import StepResult, Waiting, Wake
 
 LATEST_LOOK_SECONDS = 300.0
@@ -94,6 +96,9 @@ class PodPool:
         self._execution_id: str | None = None
         self.show: Callable[[str], None] | None = None
         """Takes the lines that containers print; None: nobody reads them."""
+        self.secrets: Callable[[], Awaitable[Sequence[str]]] | None = None
+        """Asks for what must be masked in what containers print; None: nothing is known."""
+        self.mask = Masker()
 
     async def look(self, job: PodJob, waiting: Waiting, now: datetime) -> StepResult | Wake:
         """Have a job done, if that has not begun, and look how it stands.
@@ -112,7 +117,13 @@ class PodPool:
         if refusal is not None:
             raise PodFailedError("image_not_allowed", f"image {job.pod.image!r} {refusal}", retryable=False)
         visit = Visit(self, cluster, settings, job, waiting, began + settings.hold_seconds)
-        seen = await visit.run()
+        try:
+            seen = await visit.run()
+        except (PodFailedError, JobFailedError) as error:
+            # What code raises, and what an image is asked to run, may be in the words of its failure.
+            error.message = self.mask(error.message)
+            error.args = (error.message,)
+            raise
         if isinstance(seen, StepResult):
             return seen
         moment = now + timedelta(seconds=time.monotonic() - began)
@@ -181,5 +192,7 @@ class PodPool:
         async with self._opening:
             if self._open is None:
                 settings = await self._ask_settings()
+                if self.secrets is not None:
+                    self.mask = Masker(await self.secrets())
                 self._open = settings, await asyncio.to_thread(self._connect, settings.namespace)
             return self._open

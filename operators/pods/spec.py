@@ -129,7 +129,7 @@ def build_pod(
         metadata=k8s.V1ObjectMeta(name=name, namespace=settings.namespace, labels=labels),
         spec=k8s.V1PodSpec(
             init_containers=[_receiver(settings, brought)],
-            containers=[_base(pod, program), *_stewards(settings, brought)],
+            containers=[_base(pod, program, settings), *_stewards(settings, brought)],
             volumes=_volumes(pod.limits),
             restart_policy="Never",
             active_deadline_seconds=max(1, int(deadline_seconds)),
@@ -153,7 +153,7 @@ def build_pod(
     )
 
 
-def _base(pod: Pod, program: Program) -> V1Container:
+def _base(pod: Pod, program: Program, settings: PodSettings) -> V1Container:
     from kubernetes import client as k8s
 
     env = dict(program.env)
@@ -165,7 +165,7 @@ def _base(pod: Pod, program: Program) -> V1Container:
     return k8s.V1Container(
         name=BASE,
         image=pod.image,
-        image_pull_policy=_pull_policy(pod.image),
+        image_pull_policy=_pull_policy(settings),
         command=list(map(_verbatim, program.command)) or None,
         args=list(map(_verbatim, program.args)) or None,
         env=[k8s.V1EnvVar(name=key, value=_verbatim(value)) for key, value in sorted(env.items())],
@@ -202,7 +202,7 @@ def _trusted(name: str, command: list[str], settings: PodSettings, mounts: list[
     return k8s.V1Container(
         name=name,
         image=settings.runner_image,
-        image_pull_policy=_pull_policy(settings.runner_image),
+        image_pull_policy="IfNotPresent",
         command=command,
         resources=k8s.V1ResourceRequirements(
             requests={"cpu": "10m", "memory": str(64 * MIB), "ephemeral-storage": str(16 * MIB)},
@@ -272,6 +272,10 @@ def _mount(name: str, path: str, *, read_only: bool = False) -> Any:
     return k8s.V1VolumeMount(name=name, mount_path=path, read_only=read_only)
 
 
-def _pull_policy(image: str) -> str:
-    """An image that its digest names cannot change; a tag may, but pulling it each time costs each start a second."""
-    return "IfNotPresent"
+def _pull_policy(settings: PodSettings) -> str:
+    """Say when the registry is asked for a tenant's image.
+
+    A node that has an image starts it for whoever names it, by tag or digest, without any key. So where an organisation
+    has keys, the registry is asked each time whether this one may have it. Else that would cost each start a second.
+    """
+    return "Always" if settings.always_pull else "IfNotPresent"

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from operators.execution.records import PodSettings, PodTiming
@@ -16,7 +17,7 @@ from operators.pods.cluster import Cluster, Stream, StreamClosedError
 from operators.pods.failures import Phase, PodFailedError, container, look_at, moments
 from operators.pods.inside import receive
 from operators.pods.jobs import PodJob, failure_of_code, programs, result_of_file, result_of_keeper
-from operators.pods.output import OUTPUT_LIMIT, SHOW_SECONDS, SHOWN, new_lines
+from operators.pods.output import CUT, OUTPUT_LIMIT, SHOW_SECONDS, SHOWN, last_lines, new_lines
 from operators.pods.pool import Attached, PodPool
 from operators.pods.slot import JOB, LOOK_SECONDS, Slot
 from operators.pods.spec import BASE, GIVEN, OUTPUT_FILE, PYTHON, RECEIVER, STEWARD
@@ -104,8 +105,7 @@ class Visit:
             await self._show(attached, last=True)
             error: Exception = failure
             if failure.code in WITH_TAIL:
-                tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
-                error = failure_of_code(self._job, failure, tail)
+                error = failure_of_code(self._job, failure, await self._tail(attached))
             elif failure.code in STILL_THERE and self._job.program.gives_file:
                 await asyncio.to_thread(self._cluster.delete, attached.name)
         raise error
@@ -255,7 +255,7 @@ class Visit:
         attached.done.add(self._id)
         timing = await self._timing(attached)
         timing.result = round(float(answer["age"]) * 1000, 3)
-        return result_of_keeper(self._job, result, timing)
+        return result_of_keeper(self._job, result, timing, partial(self._printed, attached))
 
     async def _note_waiting(self, attached: Attached, state: str) -> None:
         if state in ("queued", "running"):
@@ -331,7 +331,7 @@ class Visit:
         pod = await self._pod(attached)
         base = container(pod, BASE)
         ended = base.state.terminated if base is not None else None
-        tail = await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL)
+        tail = await self._tail(attached)
         await self._show(attached, last=True)
         timing = await self._timing(attached)
         if ended is not None:
@@ -340,14 +340,27 @@ class Visit:
         return result_of_file(self._job, answer, data, tail, timing)
 
     async def _show(self, attached: Attached, *, last: bool = False) -> None:
-        """Show what a container has printed since; the output of code steps is their keeper's."""
+        """Show what a container has printed since; of steps that share a pod their keeper tells it."""
         if self._pool.show is None or not self._job.program.gives_file or attached.shown >= OUTPUT_LIMIT:
             return
         attached.looked = time.monotonic()
         output = await asyncio.to_thread(self._cluster.output, attached.name, BASE, OUTPUT_LIMIT)
-        lines, attached.shown = new_lines(output, attached.shown, last=last)
+        lines, attached.shown = new_lines(output, attached.shown, self._pool.mask, last=last)
         for line in lines:
             self._pool.show(line)
+
+    def _printed(self, attached: Attached, tail: str) -> str:
+        """Show what a step printed that shares its pod, which its keeper tells when it has ended; return it masked."""
+        tail = self._pool.mask(tail)
+        if self._pool.show is not None and attached.shown < OUTPUT_LIMIT:
+            attached.shown += len(tail.encode())
+            for line in last_lines(tail) + ([CUT] if attached.shown >= OUTPUT_LIMIT else []):
+                self._pool.show(line)
+        return tail
+
+    async def _tail(self, attached: Attached) -> str:
+        """Return the end of what a container printed, masked."""
+        return self._pool.mask(await asyncio.to_thread(self._cluster.log_tail, attached.name, BASE, TAIL))
 
     async def _timing(self, attached: Attached) -> PodTiming:
         """Say where the time went until the pod ran, to the step that it was started for."""

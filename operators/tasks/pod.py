@@ -69,6 +69,9 @@ class PodOperator(SegmentOperator, KubernetesPodOperator):
         async def settings() -> Any:
             return await store.pod_settings(run_id)
 
+        async def secrets() -> Sequence[str]:
+            return (await store.redactions(run_id)).values
+
         unit = self._unit(plan)
         services.pods = self._pods = PodPool(
             lambda namespace: self._cluster(plan.organization, namespace),
@@ -77,6 +80,7 @@ class PodOperator(SegmentOperator, KubernetesPodOperator):
             deadline_seconds=needed_seconds(plan, unit),
         )
         services.pods.show = self.log.info
+        services.pods.secrets = secrets
 
     def _cluster(self, organization: str, namespace: str) -> Cluster:
         from operators.pods.cluster import Cluster

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from operators.tasks.quiet import CLUSTER_LOGGERS, quieten
@@ -50,6 +51,7 @@ class PodTrigger(StepTrigger):
         self.connection = connection
         self.namespace = namespace
         self.pods = [list(each) for each in pods] or [[pod, job]]
+        self._mask: Callable[[str], str] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of the trigger."""
@@ -121,15 +123,30 @@ class PodTrigger(StepTrigger):
         from operators.pods.output import OUTPUT_LIMIT, SHOWN, new_lines, shown_bytes
 
         before = shown_bytes(pod.metadata.annotations)
-        if before >= OUTPUT_LIMIT:
+        if before >= OUTPUT_LIMIT or not await self._knows_secrets():
             return
         output = await self._printed(api, pod.metadata.name, "base", limit_bytes=OUTPUT_LIMIT)
-        lines, after = new_lines(output[:OUTPUT_LIMIT], before, last=False)
+        assert self._mask is not None
+        lines, after = new_lines(output[:OUTPUT_LIMIT], before, self._mask, last=False)
         for line in lines:
             self.log.info("%s", line)
         if after > before:
             note = {"metadata": {"annotations": {SHOWN: str(after)}}}
             await api.patch_namespaced_pod(pod.metadata.name, self.namespace, note)
+
+    async def _knows_secrets(self) -> bool:
+        """Ask what must be masked, once: nobody else is told, so it is no argument of the trigger. Where the control
+        plane does not say, nothing is shown; whoever looks next shows it."""
+        from operators.execution.http import HttpStore
+        from operators.execution.store import StoreError
+        from operators.pods.masking import Masker
+        from operators.settings import runtime_settings
+
+        if self._mask is None:
+            with contextlib.suppress(StoreError):
+                async with HttpStore(runtime_settings()) as store:
+                    self._mask = Masker((await store.redactions(self.execution_id)).values)
+        return self._mask is not None
 
     async def _is_done(self, api: Any, name: str | None, jobs: Sequence[str | None]) -> bool:
         """Look in the log of the steward, which holds ids of jobs only. A job may not have been handed over yet."""

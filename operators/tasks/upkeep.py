@@ -37,7 +37,7 @@ class UpkeepOperator(BaseOperator):
         """Do the job.
 
         :raises AirflowSkipException: The control plane is not set up for it; it says what to set.
-        :raises AirflowException: The control plane is away or could not do it; Airflow tries again.
+        :raises AirflowException: The control plane is away or could not do it, or a part of it; Airflow tries again.
         """
         import httpx
 
@@ -55,5 +55,10 @@ class UpkeepOperator(BaseOperator):
             raise AirflowSkipException(answer.json()["detail"])
         if answer.status_code != 200:
             raise AirflowException(f"the control plane could not do {self.job!r}: HTTP {answer.status_code}")
-        for name, count in answer.json()["counts"].items():
+        counts = answer.json()["counts"]
+        for name, count in counts.items():
             logger.info("%s: %s", name, count)
+        if counts.get("failed"):
+            raise AirflowException(
+                f"the control plane did {self.job!r} in part: {counts['failed']} failed; see its log"
+            )

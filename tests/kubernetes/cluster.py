@@ -124,13 +124,14 @@ class TestCluster:
         )  # fmt: skip
 
     async def remove_pods_of_nobody(self, platform: Platform) -> Counts:
-        """Run the job that removes pods whose execution is over, whatever their age."""
+        """Run the job that removes pods whose execution is over or unknown, however long that is so."""
         database_url = platform.settings().database_url
         settings = self.settings.model_copy(update={"database_url": database_url})
         database = Database(settings)
         try:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(jobs, "YOUNG", timedelta(0))
+                patch.setattr(jobs, "OVER", timedelta(0))
                 # It needs neither Airflow nor plans.
                 return await jobs.remove_pods(Tools(settings, database, cast("Any", None), cast("Any", None)))
         finally:

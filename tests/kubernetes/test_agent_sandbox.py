@@ -168,7 +168,7 @@ class TestEnds:
             sandboxes.entries(sandbox, ".")
 
     def test_upkeep_sees_it_as_its_executions(self, cluster: TestCluster, sandbox: str) -> None:
-        seen = {name: execution for name, execution, _ in cluster.namespaces.pods("acme")}
+        seen = {pod.name: pod.execution for pod in cluster.namespaces.pods("acme")}
         assert seen[sandbox] == "agent"
 
 

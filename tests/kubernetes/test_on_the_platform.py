@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 NAMESPACE = PREFIX + ORGANIZATION
 MARKER = "tenant-marker-5e1f"
 PRINTED = "printed-marker-a7c2"
+SECRET = f"sk-of-the-organisation-{MARKER}"
 SLOW = "import time\n\n\ndef main(input):\n    time.sleep(input['seconds'])\n    return input\n"
 
 
@@ -158,8 +159,35 @@ def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> N
     execution_id = platform.execute("cancelled", {})
     running_pod(platform, cluster, execution_id)
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
-    assert platform.wait(execution_id)["status"] == "cancelled"
+    assert_cancelled(platform.wait(execution_id))
     platform.until(lambda: not cluster.pods(execution_id))
+
+
+def test_a_cancel_removes_the_pod_of_a_deferred_step(platform: Platform, cluster: TestCluster) -> None:
+    """Nobody is at work on it: neither a worker nor Airflow's end of the run could remove the pod."""
+    platform.publish(slow("cancelled_deferred", 50))
+    execution_id = platform.execute("cancelled_deferred", {})
+    running_pod(platform, cluster, execution_id)
+    platform.until(lambda: state_of(platform, f"{ORGANIZATION}__cancelled_deferred", execution_id) == "deferred")
+    answer = platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
+    assert answer.json()["status"] == "cancelled"
+    platform.until(lambda: not all_pods(cluster, execution_id), 10)
+    assert_cancelled(platform.wait(execution_id))
+
+
+def assert_cancelled(execution: dict[str, Any]) -> None:
+    """Check what is shown of an execution that was cancelled while its second step ran: that one did not fail."""
+    assert execution["status"] == "cancelled"
+    assert execution["error"] == {"code": "cancelled", "message": "the execution was cancelled"}
+    first, second = execution["steps"]
+    assert (first["status"], second["status"]) == ("success", "cancelled")
+    assert (second["error"], second["output"]) == (None, None)
+
+
+def all_pods(cluster: TestCluster, execution_id: str) -> list[str]:
+    """Return the execution's pods, those too that are being deleted: their containers may still run."""
+    labels = f"agent-factory/execution={execution_id}"
+    return [pod.metadata.name for pod in cluster.api().list_namespaced_pod(NAMESPACE, label_selector=labels).items]
 
 
 def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
@@ -190,7 +218,7 @@ def test_a_cancel_removes_a_warm_pod(platform: Platform, cluster: TestCluster, w
     execution_id = platform.execute("warm_cancelled", {})
     assert running_pod(platform, cluster, execution_id).metadata.uid == warm_pod.metadata.uid
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
-    assert platform.wait(execution_id)["status"] == "cancelled"
+    assert_cancelled(platform.wait(execution_id))
     platform.until(lambda: not cluster.pods(execution_id))
 
 
@@ -218,6 +246,24 @@ def test_a_large_result_is_an_object(platform: Platform) -> None:
     assert made["output_ref"]["size"] > 4_000_000
     assert platform.http.get(made["output_ref"]["url"]).json() == [MARKER] * 200_000
     assert len([path for path in (platform.home.path / "objects").rglob("*") if path.is_file()]) == 1
+
+
+def test_secrets_are_masked_in_the_log(platform: Platform) -> None:
+    """By the worker and by the triggerer: the container prints for longer than a worker stays."""
+    stored = platform.http.put("/api/v1/variables/token", json={"value": SECRET, "secret": True})
+    assert stored.status_code == 201, stored.text
+    script = "for i in 1 2 3 4 5 6 7 8 9; do echo loud $i $KEY; sleep 1; done; echo 1 > $AGENT_FACTORY_OUTPUT"
+    config = {"command": ["sh", "-c", script], "env": {"KEY": SECRET}}
+    container = {"id": "loud", "type": "container", "runtime_image": "python:3.11-slim", "config": config}
+    quiet = code("quiet", "def main(input):\n    print('quiet', input['key'])\n", input={"key": SECRET})
+    platform.publish({**workflow({**container, "next": ["quiet"]}, quiet), "id": "masked"})
+    execution = platform.wait(platform.execute("masked", {}), 180)
+    assert (execution["status"], execution["error"]) == ("success", None)
+    logs = "\n".join(path.read_text() for path in (platform.home.logs / "tasks").rglob("*.log*"))
+    assert SECRET not in logs
+    for line in (*(f"| loud {number} ***" for number in range(1, 10)), "| quiet ***"):
+        assert logs.count(line) == 1, line
+    assert platform.http.delete("/api/v1/variables/token").status_code == 204
 
 
 def container(task_id: str, script: str, **fields: Any) -> dict[str, Any]:
@@ -325,6 +371,7 @@ async def test_pods_of_nobody_are_removed(platform: Platform, cluster: TestClust
         spec = {"containers": [{"name": "base", "image": RUNNER, "command": ["sleep", "600"]}]}
         cluster.api().create_namespaced_pod(NAMESPACE, {"metadata": {"name": name, "labels": labels}, "spec": spec})
     counts = await cluster.remove_pods_of_nobody(platform)
-    assert (counts["failed"], counts["removed"]) == (0, 3)
+    assert counts["failed"] == 0
+    assert counts["removed"] in (2, 3), "the platform's own upkeep may have been quicker with the first"
     assert [pod.metadata.name for pod in cluster.pods()] == [kept]
     assert platform.wait(running)["status"] == "success"

@@ -111,6 +111,46 @@ def test_the_other_is_untouched(cluster: TestCluster, theirs: str) -> None:
     assert [(pod.metadata.name, pod.metadata.labels) for pod in pods] == [(theirs, None)]
 
 
+def account_uid(cluster: TestCluster) -> str:
+    uid: str = cluster.api().read_namespaced_service_account("airflow", OURS).metadata.uid
+    return uid
+
+
+def works(cluster: TestCluster) -> bool:
+    """Tell whether Airflow's way in is one."""
+    try:
+        cluster.airflow_api().list_namespaced_pod(OURS)
+    except client.ApiException as refusal:
+        if refusal.status != 401:
+            raise
+        return False
+    return True
+
+
+def test_a_good_way_in_stays(cluster: TestCluster) -> None:
+    path = cluster.folder / f"{ORGANIZATION}.kubeconfig"
+    before = path.read_text()
+    cluster.namespaces.ensure(ORGANIZATION)
+    assert path.read_text() == before
+
+
+def test_an_account_that_was_deleted_is_there_again_with_a_way_in(cluster: TestCluster) -> None:
+    """A token is of one account, not of whichever has its name."""
+    before = account_uid(cluster)
+    cluster.api().delete_namespaced_service_account("airflow", OURS)
+    until(lambda: not works(cluster))
+    cluster.namespaces.ensure(ORGANIZATION)
+    assert account_uid(cluster) != before
+    until(lambda: works(cluster), 10)
+
+
+def test_a_namespace_that_was_deleted_is_there_again_with_a_way_in(cluster: TestCluster) -> None:
+    cluster.api().delete_namespace(OURS)
+    until(lambda: not any(each.metadata.name == OURS for each in cluster.api().list_namespace().items), 90)
+    cluster.namespaces.ensure(ORGANIZATION)
+    until(lambda: works(cluster), 10)
+
+
 def test_what_somebody_changed_is_put_back(cluster: TestCluster) -> None:
     api = cluster.api()
     rbac = client.RbacAuthorizationV1Api(api.api_client)

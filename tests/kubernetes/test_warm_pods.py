@@ -219,11 +219,11 @@ class TestKeeping:
 def test_the_selector_names_no_execution(cluster: TestCluster, pods: Cluster) -> None:
     """What removes the pods of executions that are over does not see idle ones; it sees them once they are claimed."""
     keep(cluster, pods, KIND)
-    seen = [name for name, _, _ in cluster.namespaces.pods(ORGANIZATION)]
+    seen = [pod.name for pod in cluster.namespaces.pods(ORGANIZATION)]
     assert not set(seen) & names(pods)
     place = Place("seen", 0, "unit", "slot")
     claimed = warm.claim(pods, KIND, settings_of(cluster, KIND), place, "job", 60)
     assert claimed is not None
-    assert ("seen" in {execution for _, execution, _ in cluster.namespaces.pods(ORGANIZATION)}) is True
+    assert ("seen" in {pod.execution for pod in cluster.namespaces.pods(ORGANIZATION)}) is True
     assert [pod.metadata.name for pod in pods.find(selector(place.labels("none")))] == [claimed.metadata.name]
     pods.delete(claimed.metadata.name)

@@ -63,6 +63,7 @@ class RuntimeApi:
                 Route(f"{execution}/children/{{child}}", self._cancel_child, methods=["DELETE"]),
                 Route(f"{execution}/events", self._route(Emission, store.emit_event), methods=["POST"]),
                 Route(f"{execution}/credentials/models/{{provider}}", self._credential),
+                Route(f"{execution}/credentials/redactions", self._redactions),
             ]
         )
 
@@ -99,6 +100,12 @@ class RuntimeApi:
     async def _credential(self, request: Request) -> Response:
         async def call(execution_id: str, _: Any) -> Record:
             return await self.store.model_credential(execution_id, request.path_params["provider"])
+
+        return await self._answer(request, None, call)
+
+    async def _redactions(self, request: Request) -> Response:
+        async def call(execution_id: str, _: Any) -> Record:
+            return await self.store.redactions(execution_id)
 
         return await self._answer(request, None, call)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from api.namespaces.repository import UnfinishedRepository
+from api.namespaces.repository import EndedRepository
 from api.settings import ImagePolicy, Settings
 from tests.api.agents.designing import make_agent
 from tests.api.control_plane import ControlPlane
@@ -85,12 +86,43 @@ async def test_a_worker_is_told_how_pods_are_made(control_plane: ControlPlane) -
     assert (told["images"], told["digests"]) == (["python:3.*", "registry.example/acme/*"], False)
 
 
-async def test_only_executions_of_the_organisation_that_are_not_over_may_have_pods(
+@pytest.mark.parametrize(
+    ("common", "policies", "secrets", "always"),
+    [
+        ((), {}, [], False),
+        (("common",), {}, ["common"], True),
+        (("common",), {"default": ImagePolicy(allow=None)}, ["common"], True),
+        (("common",), {"default": ImagePolicy(pull_secrets=())}, [], True),
+        ((), {"*": ImagePolicy(pull_secrets=("of-all",))}, ["of-all"], True),
+        ((), {"default": ImagePolicy(pull_secrets=("ours",)), "*": ImagePolicy(pull_secrets=("x",))}, ["ours"], True),
+        # A node may have the image that another organisation pulled.
+        ((), {"theirs": ImagePolicy(pull_secrets=("theirs",))}, [], True),
+    ],
+)
+async def test_a_worker_is_told_its_organisations_keys_of_registries(
+    common: tuple[str, ...],
+    policies: dict[str, ImagePolicy],
+    secrets: list[str],
+    always: bool,
     control_plane: ControlPlane,
+    settings: Settings,
 ) -> None:
+    changes = {"pod_pull_secrets": common, "image_policies": policies}
+    control_plane.app.state.settings = settings.model_copy(update=changes)
+    told = await control_plane.runtime.get(f"/runtime/v1/executions/{await started(control_plane)}/pods")
+    assert (told.json()["pull_secrets"], told.json()["always_pull"]) == (secrets, always)
+
+
+async def test_what_the_reconciler_is_told_of_executions(control_plane: ControlPlane) -> None:
     running, over = await started(control_plane), await started(control_plane)
     await control_plane.api.post(f"/api/v1/executions/{over}/cancel")
     asked = [UUID(running), UUID(over), uuid4()]
-    for organization_id, expected in ((control_plane.organization_id, {UUID(running)}), (uuid4(), set())):
+
+    async def told(organization_id: UUID, seconds: float) -> dict[UUID, bool]:
         async with control_plane.database.transaction(organization_id) as session:
-            assert await UnfinishedRepository(session, organization_id).among(asked) == expected
+            return await EndedRepository(session, organization_id).among(asked, timedelta(seconds=seconds))
+
+    ours = control_plane.organization_id
+    assert await told(ours, 0) == {UUID(running): False, UUID(over): True}
+    assert await told(ours, 60) == {UUID(running): False, UUID(over): False}
+    assert await told(uuid4(), 0) == {}

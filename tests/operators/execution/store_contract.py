@@ -496,3 +496,7 @@ class StoreContract:
         credential = await world.store.model_credential(execution_id, "openai")
         assert credential.provider == "openai"
         assert credential.api_key is None
+
+    async def test_nothing_is_to_be_masked(self, world: World) -> None:
+        execution_id = await world.accept(PLAN)
+        assert (await world.store.redactions(execution_id)).values == []

@@ -199,6 +199,11 @@ def test_what_kubernetes_would_rewrite_is_written_so_that_it_does_not() -> None:
         ("registry.example/acmeevil/x:1", ["registry.example/acme/*"], False, False),
         ("registry.example.evil.example/acme/x:1", ["registry.example/acme/*"], False, False),
         ("PYTHON:3.11", ["python:*"], False, False),
+        # A registry of one word, which container runtimes know by its capitals.
+        ("FOO/bar", ["docker.io/*"], False, False),
+        ("fOo/bar:1", ["docker.io/*", "docker.io/fOo/*"], False, False),
+        ("FOO/bar:1", ["FOO/*"], False, True),
+        ("foo/bar:1", ["docker.io/*"], False, True),
         ("python:3.11", [], False, False),
         ("python:3.11", None, True, False),
         ("python@sha256:" + "0" * 64, None, True, True),

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from operators.pods.masking import Masker
 from operators.pods.output import CUT, OUTPUT_LIMIT, new_lines, shown_bytes
 
 pytestmark = pytest.mark.unit
 
 
 def test_each_line_once_and_whole() -> None:
-    lines, shown = new_lines(b"one\ntw", 0, last=False)
+    lines, shown = new_lines(b"one\ntw", 0, Masker(), last=False)
     assert lines == ["| one"]
-    lines, shown = new_lines(b"one\ntwo\nthr", shown, last=False)
+    lines, shown = new_lines(b"one\ntwo\nthr", shown, Masker(), last=False)
     assert lines == ["| two"]
-    assert new_lines(b"one\ntwo\nthr", shown, last=False) == ([], shown)
-    assert new_lines(b"one\ntwo\nthr", shown, last=True) == (["| thr"], 11)
+    assert new_lines(b"one\ntwo\nthr", shown, Masker(), last=False) == ([], shown)
+    assert new_lines(b"one\ntwo\nthr", shown, Masker(), last=True) == (["| thr"], 11)
 
 
 def test_bounded() -> None:
     output = b"x" * OUTPUT_LIMIT
-    lines, shown = new_lines(output, 0, last=False)
+    lines, shown = new_lines(output, 0, Masker(), last=False)
     assert (lines[-1], shown) == (CUT, OUTPUT_LIMIT)
-    assert new_lines(output, shown, last=True) == ([], shown)
+    assert new_lines(output, shown, Masker(), last=True) == ([], shown)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_bounded() -> None:
     ],
 )
 def test_it_steers_nothing(printed: bytes, line: str) -> None:
-    assert new_lines(printed, 0, last=True)[0] == [line]
+    assert new_lines(printed, 0, Masker(), last=True)[0] == [line]
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "\u0663"])

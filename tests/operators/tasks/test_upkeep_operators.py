@@ -69,6 +69,17 @@ class TestUpkeep:
         assert control_plane.asked == [("/runtime/v1/upkeep/retention", "Bearer token")]
         assert [record.getMessage() for record in caplog.records[-2:]] == ["months_dropped: 2", "executions: 700"]
 
+    def test_what_was_done_in_part_is_a_failure(
+        self, control_plane: ControlPlane, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        control_plane.answer = (200, {"counts": {"removed": 2, "failed": 1}})
+        with (
+            caplog.at_level("INFO", "operators.tasks.upkeep"),
+            pytest.raises(AirflowException, match="in part: 1 failed"),
+        ):
+            do_job()
+        assert "removed: 2" in caplog.text
+
     def test_what_cannot_be_done_here_is_skipped_with_its_reason(self, control_plane: ControlPlane) -> None:
         control_plane.answer = (409, {"detail": "set it"})
         with pytest.raises(AirflowSkipException, match="set it"):

@@ -50,10 +50,12 @@ async def get_approval(approval_id: str, service: Service) -> ApprovalView:
 
 @router.post("/{approval_id}/decision", dependencies=[permit("approval:answer")])
 async def decide_approval(approval_id: str, body: DecisionCreate, caller: CallerDep, service: Service) -> ApprovalView:
-    """Decide an approval; the first decision counts. People, and keys that they made, decide in their own name."""
-    by = body.by or caller.email or "api"
-    if caller.email is not None and by.lower() != caller.email:
-        detail = f"`by` must be your own address, {caller.email!r}; only the operator's token decides for others."
+    """Decide an approval; the first decision counts. People and API keys decide in their own name: a person's address,
+    also of the keys that they made; "api" of those that the operator made."""
+    own = caller.email or "api"
+    by = body.by or own
+    if caller.via != "operator" and by.lower() != own:
+        detail = f"`by` must be your own name, {own!r}; only the operator's token decides for others."
         raise Problem(403, "not_yourself", detail)
     view = await service.decide(
         parse_approval_id(approval_id), decision=body.decision, comment=body.comment, by=by, via=body.via

@@ -15,7 +15,7 @@ from operators.execution.records import Decision, TimeoutPolicy
 class DecisionCreate(BaseModel):
     """Decides an approval. ``by`` is who decides: one of the assignees, where there are any.
 
-    Without it the caller's address, or "api" for the operator.
+    Without it the caller's address, or "api" for the operator and the keys that the operator made.
     """
 
     model_config = ConfigDict(

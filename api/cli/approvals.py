@@ -72,7 +72,9 @@ def reject_command(approval_id: str, comment: str | None, by: str | None) -> Non
 
 def _decide(approval_id: str, decision: Literal["approve", "reject"], comment: str | None, by: str | None) -> None:
     with control_plane() as factory:
-        by = by or factory.auth.me()["email"] or _user()
+        me = factory.auth.me()
+        # Only the operator's token names others; who else decides, the control plane knows.
+        by = by or me["email"] or (_user() if me["via"] == "operator" else None)
         approval = factory.approvals.decide(approval_id, decision, comment=comment, by=by, via="cli")
     click.echo("\n".join(describe_approval(approval)))
 

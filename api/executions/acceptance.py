@@ -114,9 +114,18 @@ class Acceptance:
         return None
 
     async def accepted_before(self, execution_id: UUID) -> ExecutionAccepted:
-        """Return the answer for an execution that is there already."""
+        """Return the answer for an execution that was started before.
+
+        :raises Problem: 409, where it is not kept any more.
+        """
         row = await self._executions.get(execution_id)
-        assert row is not None, "whoever knows its id has it"
+        if row is None:
+            # No 410: senders of webhooks take that for an address that is no more.
+            detail = (
+                f"This request came before and started execution {str(execution_id)!r}, which is not kept any more. "
+                "Nothing was started; another execution needs a new key, or a new message."
+            )
+            raise Problem(409, "execution_removed", detail, execution_id=str(execution_id))
         return await self._existing(row.id, row.status, row.version_id)
 
     async def _existing(self, execution_id: UUID, status: str, version_id: UUID) -> ExecutionAccepted:

@@ -64,7 +64,8 @@ class ExecutionService:
 
         :param keys: Of a request that starts nothing if it came before, by any of them.
         :param environment: Whose variables it reads.
-        :raises Problem: As there; 422 where the key came with another request.
+        :raises Problem: As there; 422 where the key came with another request; 409 where what it started is not kept
+            any more.
         """
         known = IdempotencyService(self._session, self._organization_id)
         new: list[RequestKey] = []

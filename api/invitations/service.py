@@ -43,7 +43,7 @@ class InvitationService:
         """Invite an address; return the invitation and the link to accept it. Whether the address has an account is not
         told, and an open invitation of before is void.
 
-        :raises Problem: 403 where the role is above the caller's; 409 where it is a member's.
+        :raises Problem: 403 where the role may more than the caller; 409 where it is a member's.
         """
         refuse_above(self._caller, role)
         if await self._members.is_member(email):

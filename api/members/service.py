@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.audit.trail import note
 from api.identity.callers import Caller
-from api.identity.permissions import MemberRole, Role, is_above
+from api.identity.permissions import MemberRole, Role, permissions_of
 from api.members.repository import MemberRepository
 from api.members.schemas import MemberList, MemberView
 from api.models import Membership, User
@@ -18,12 +18,14 @@ from api.problems import Problem, not_found
 
 
 def refuse_above(caller: Caller, role: Role) -> None:
-    """Check that a role that somebody gives or takes is not above their own.
+    """Check that a role that somebody gives or takes may nothing that they may not: an API key has its maker's role,
+    and often fewer permissions.
 
     :raises Problem: 403.
     """
-    if is_above(role, caller.role):
-        detail = f"Nobody gives or takes a role above the own one; got {role!r}, yours is {caller.role!r}."
+    if not permissions_of(role) <= caller.permissions:
+        whose = "this API key" if caller.via == "api_key" else f"your role, {caller.role!r}"
+        detail = f"Nobody gives or takes a role that may more than they may; {role!r} may more than {whose}."
         raise Problem(403, "beyond_own_role", detail)
 
 
@@ -42,7 +44,7 @@ class MemberService:
     async def change(self, user_id: UUID, role: MemberRole) -> MemberView:
         """Change a member's role; it counts from their next request on.
 
-        :raises Problem: 404; 403 where one of the roles is above the caller's; 409 for the last owner.
+        :raises Problem: 404; 403 where one of the roles may more than the caller; 409 for the last owner.
         """
         row, user = await self._look(user_id)
         refuse_above(self._caller, role)
@@ -56,7 +58,7 @@ class MemberService:
     async def remove(self, user_id: UUID) -> None:
         """Remove a member; their keys and sessions have no role here from then on.
 
-        :raises Problem: 404; 403 where their role is above the caller's; 409 for the last owner.
+        :raises Problem: 404; 403 where their role may more than the caller; 409 for the last owner.
         """
         row, _ = await self._look(user_id)
         await self._keep_an_owner(row)

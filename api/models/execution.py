@@ -281,11 +281,12 @@ class IdempotencyKey(Base):
     """A key that a caller sent with a start, or a signed message, so that the same request again starts nothing.
 
     ``scope`` is the door it came through; ``digest`` is of the request. ``execution_id`` is null only within the
-    transaction that starts it.
+    transaction that starts it. It is no foreign key: an organisation may keep its executions for less long than a
+    request has to be known.
     """
 
     __tablename__ = "idempotency_keys"
-    __table_args__ = (_of_execution(), Index(None, "expires_at"))
+    __table_args__ = (Index(None, "expires_at"),)
 
     organization_id: Mapped[OrganizationKey]
     scope: Mapped[TextKey]

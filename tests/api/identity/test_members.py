@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
 from api.accounts.owner import ensure_owner
 from api.app import create_app
+from api.identity.permissions import permissions_of
 from api.settings import Settings, SettingsError
 from tests.api.control_plane import ControlPlane
 from tests.api.identity.people import People
+from tests.api.identity.test_api_keys import make
 
 pytestmark = pytest.mark.platform
 
@@ -55,6 +58,42 @@ class TestMembers:
         )  # fmt: skip
         assert sorted(answer.status_code for answer in answers) in ([204, 409], [204, 401])
         assert await people.sql("SELECT count(*) FROM memberships") == 1
+
+
+class TestScopedKeys:
+    """What a key may give is what it may itself, however high its maker is."""
+
+    async def key_of_an_owner(self, people: People, *permissions: str) -> httpx.AsyncClient:
+        owner = await people.client("organization_owner")
+        return people.with_token((await make(owner, *permissions)).json()["key"])
+
+    @pytest.mark.parametrize("role", ["organization_owner", "viewer"])
+    async def test_members(self, people: People, role: str) -> None:
+        key = await self.key_of_an_owner(people, "user:manage")
+        lead = await people.user("lead@x.test", "team_lead")
+        for answer in (await key.put(f"{MEMBERS}/{lead}", json={"role": role}), await key.delete(f"{MEMBERS}/{lead}")):
+            assert (answer.status_code, answer.json()["code"]) == (403, "beyond_own_role")
+        assert await people.sql("SELECT role FROM memberships WHERE user_id = :id", id=lead) == "team_lead"
+
+    async def test_owner_for_oneself(self, people: People) -> None:
+        """The member's own role is within the key, the new one is not."""
+        key = await self.key_of_an_owner(people, "user:manage", *permissions_of("viewer"))
+        viewer = await people.user("viewer@x.test", "viewer")
+        answer = await key.put(f"{MEMBERS}/{viewer}", json={"role": "organization_owner"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_own_role")
+        assert (await key.delete(f"{MEMBERS}/{viewer}")).status_code == 204
+
+    async def test_invitations(self, people: People) -> None:
+        narrow = await self.key_of_an_owner(people, "user:invite")
+        for role in ("organization_owner", "viewer"):
+            answer = await narrow.post("/api/v1/invitations", json={"email": "new@x.test", "role": role})
+            assert (answer.status_code, answer.json()["code"]) == (403, "beyond_own_role")
+        assert await people.sql("SELECT count(*) FROM invitations") == 0
+
+    async def test_invitations_within_the_scope(self, people: People) -> None:
+        wide = await self.key_of_an_owner(people, "user:invite", *permissions_of("viewer"))
+        answer = await wide.post("/api/v1/invitations", json={"email": "new@x.test", "role": "viewer"})
+        assert answer.status_code == 201
 
 
 class TestTeams:

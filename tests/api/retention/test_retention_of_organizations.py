@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -13,6 +14,7 @@ from api.upkeep.retention.organizations import keep_organizations
 from api.upkeep.tools import Tools
 from tests.api.control_plane import ControlPlane
 from tests.api.identity.people import People
+from tests.api.webhooks.signing import BODY, JSON, URL, auth_of, github, publish
 
 pytestmark = pytest.mark.platform
 
@@ -92,6 +94,30 @@ async def test_executions_go_by_the_days_of_their_organisation(
     assert counts["executions_of_organizations"] == 1
     left = await people.sql("SELECT json_agg(CAST(id AS text)) FROM workflow_executions")
     assert set(left) == {str(each) for each in [*ids["default"][1:], *ids["theirs"]]}
+
+
+async def test_a_signed_message_stays_known_without_its_execution(
+    control_plane: ControlPlane, people: People, tools: Tools
+) -> None:
+    """GitHub's signatures have no time in them, so the same bytes count for as long as they are known."""
+    await publish(control_plane, auth_of("github"))
+
+    async def deliver() -> httpx.Response:
+        return await control_plane.public.post(URL, content=BODY, headers=JSON | github(BODY, 0))
+
+    execution_id = (await deliver()).json()["execution_id"]
+    await people.sql("UPDATE workflow_executions SET status = 'success', completed_at = now() - interval '2 days'")
+    assert (await control_plane.api.put(PATH, json={"executions": 1, "audit_log": None})).status_code == 200
+    assert (await keep_organizations(tools, datetime.now(UTC)))["executions_of_organizations"] == 1
+    for _ in range(2):
+        again = await deliver()
+        assert (again.status_code, again.json()["code"]) == (409, "execution_removed")
+        assert again.json()["execution_id"] == execution_id
+    assert await people.sql("SELECT count(*) FROM workflow_executions") == 0
+    # With a new key beside the old signature it is still the same message.
+    headers = JSON | github(BODY, 0) | {"idempotency-key": "new"}
+    assert (await control_plane.public.post(URL, content=BODY, headers=headers)).status_code == 409
+    assert await people.sql("SELECT count(*) FROM idempotency_keys") == 1
 
 
 async def test_entries_of_the_audit_log_go_by_age(control_plane: ControlPlane, people: People, tools: Tools) -> None:

@@ -1,4 +1,4 @@
-"""Idempotency keys that stay when their execution goes: a signed message is known for as long as its signature counts."""
+"""Idempotency keys that stay when their execution goes: a signed message is known as long as its signature counts."""
 
 from __future__ import annotations
 

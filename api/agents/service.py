@@ -166,8 +166,7 @@ class AgentService:
         newest = await self._versions.newest(agent_id)
         assert newest is not None, "an agent has a draft or a version"
         tag = _tag(0, newest.source_digest)
-        by = newest.created_by
-        authors = () if by is None else (by,)
+        by, authors = newest.created_by, tuple(newest.authors)
         return Draft(agent_id, found.workflow_id, newest.source, None, tag, 0, newest.created_at, by, authors)
 
     async def save(

@@ -24,6 +24,15 @@ def check_sizes(source: bytes, canvas: Any) -> None:
         raise Problem(413, "too_large", f"A canvas may have {MAX_CANVAS_BYTES:,} bytes of JSON; got {size:,}.")
 
 
+def same_json(one: bytes, other: bytes) -> bool:
+    """Tell whether two workflows say the same; blanks and the order of keys do not count."""
+    return one == other or _canonical(one) == _canonical(other)
+
+
+def _canonical(source: bytes) -> bytes:
+    return orjson.dumps(orjson.loads(source), option=orjson.OPT_SORT_KEYS)
+
+
 def skeleton(workflow_id: str, name: str) -> bytes:
     """Return the draft of a new agent: a workflow that has no tasks yet."""
     workflow = {"id": workflow_id, "name": name, "version": "1", "trigger": {"type": "manual"}, "tasks": []}

@@ -24,7 +24,7 @@ from api.releases.repository import ArtifactRepository, ReleaseRepository
 from api.releases.service import ReleaseService
 from api.settings import Settings
 from api.workflows.repository import RouteRepository, StoredVersion, VersionRepository, WorkflowRepository
-from api.workflows.service import Publication, WorkflowService, compile_source
+from api.workflows.service import Publication, WorkflowService, Written, compile_source
 from compiler.emit import dag_text
 from compiler.plan import Plan
 
@@ -50,7 +50,7 @@ class VersionService:
         """
         draft = await self._agents.draft(agent_id)
         require_match(given, draft.tag)
-        return await self._publish(agent_id, draft.workflow_id, draft.source)
+        return await self._publish(agent_id, draft.workflow_id, draft.source, Written(draft.authors))
 
     async def rollback(self, agent_id: UUID, number: str) -> Publication:
         """Publish an older version's content as a new version.
@@ -59,15 +59,15 @@ class VersionService:
         """
         agent = await self._agents.show(agent_id)
         version = await self.get(agent_id, number)
-        return await self._publish(agent_id, agent.workflow_id, version.source, restored_from=version.number)
+        return await self._publish(
+            agent_id, agent.workflow_id, version.source, Written(version.authors, restored_from=version.number)
+        )
 
-    async def _publish(
-        self, agent_id: UUID, workflow_id: str, source: bytes, *, restored_from: int | None = None
-    ) -> Publication:
+    async def _publish(self, agent_id: UUID, workflow_id: str, source: bytes, written: Written) -> Publication:
         compilation, plan = await compile_source(
             source, workflow_id, self._caller.organization, self._settings.isolation
         )
-        return await self._workflows.publish(source, compilation, plan, agent_id=agent_id, restored_from=restored_from)
+        return await self._workflows.publish(source, compilation, plan, agent_id=agent_id, written=written)
 
     async def page(self, agent_id: UUID, *, before: int | None, limit: int) -> VersionList:
         """Return an agent's versions, the newest first.

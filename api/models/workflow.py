@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.models.base import Base, CreatedAt, JsonColumn, NewId, OrganizationKey, TextKey, Timestamp
@@ -37,7 +48,8 @@ class WorkflowVersion(Base):
     """A published version; never changed. The highest number is the current one.
 
     ``source`` is the JSON as it was sent. ``plan_digest`` names the plan's artifact, ``dag_digest`` the DAG file's.
-    ``restored_from`` is the number of the version that a rollback took it from.
+    ``restored_from`` is the number of the version that a rollback took it from. ``created_by`` published it,
+    ``authors`` wrote it.
     """
 
     __tablename__ = "workflow_versions"
@@ -60,6 +72,7 @@ class WorkflowVersion(Base):
     created_at: Mapped[CreatedAt]
     created_by: Mapped[str | None]
     restored_from: Mapped[int | None]
+    authors: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'::text[]"))
 
 
 class VersionPin(Base):

@@ -69,10 +69,10 @@ class ReviewService:
         agent = await self._agents.lock(agent_id)
         if body.version is None:
             draft = await self._agents.draft(agent_id)
-            source, authors = draft.source, set(draft.authors)
+            source, authors = draft.source, draft.authors
         else:
             version = await self._versions.get(agent_id, str(body.version))
-            source, authors = version.source, {version.created_by} if version.created_by else set()
+            source, authors = version.source, tuple(version.authors)
         digest, coverage = await self._look_at(source, agent.workflow_id)
         review_id = await self._reviews.add(
             agent_id=agent_id,

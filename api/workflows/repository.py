@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -40,7 +41,7 @@ class PublishedVersion:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What a publish stores."""
+    """What a publish stores. ``created_by`` publishes it, ``authors`` wrote it."""
 
     label: str
     source: bytes
@@ -49,6 +50,7 @@ class NewVersion:
     dag_id: str
     created_by: str | None = None
     restored_from: int | None = None
+    authors: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class StoredVersion:
     created_at: datetime
     created_by: str | None
     restored_from: int | None
+    authors: list[str]
     source: bytes = b""
 
 
@@ -209,6 +212,7 @@ class WorkflowRepository:
                 dag_id=version.dag_id,
                 created_by=version.created_by,
                 restored_from=version.restored_from,
+                authors=sorted(version.authors),
             )
             .returning(WorkflowVersion.id)
         )
@@ -252,6 +256,7 @@ class VersionRepository:
                 WorkflowVersion.created_at,
                 WorkflowVersion.created_by,
                 WorkflowVersion.restored_from,
+                WorkflowVersion.authors,
                 *([WorkflowVersion.source] if source else []),
             )
             .where(WorkflowVersion.organization_id == self._organization_id, WorkflowVersion.agent_id == agent_id)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.actors import actor
+from api.agents.repository import DraftRepository
+from api.agents.sources import same_json
 from api.audit.trail import note
 from api.auth import Caller
 from api.events.repository import SubscriptionRepository
@@ -26,6 +29,18 @@ from api.workflows.schemas import Published
 from compiler import Compilation, compile_workflow
 from compiler.plan import Plan, Trigger
 from compiler.planning import Isolation
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the source of a publish is from.
+
+    :param authors: Who wrote it.
+    :param restored_from: The number of the older version that it is of.
+    """
+
+    authors: Collection[str]
+    restored_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,7 @@ class WorkflowService:
         self._caller = caller
         self._settings = settings
         self._workflows = WorkflowRepository(session, caller.organization_id)
+        self._drafts = DraftRepository(session, caller.organization_id)
         self._routes = RouteRepository(session, caller.organization_id)
         self._subscriptions = SubscriptionRepository(session, caller.organization_id)
         self._artifacts = ArtifactRepository(session, caller.organization_id)
@@ -88,12 +104,12 @@ class WorkflowService:
         plan: Plan,
         *,
         agent_id: UUID | None = None,
-        restored_from: int | None = None,
+        written: Written | None = None,
     ) -> Publication:
         """Publish a compiled workflow; one that equals the current version changes nothing.
 
         :param agent_id: Whose draft or version it is; without it the agent is that of the workflow's id.
-        :param restored_from: The number of the older version that the source is of.
+        :param written: Where the source is from; without it the caller sent it.
         :raises Problem: 409, where another workflow has one of its webhook routes, where it is archived, or where it
             needs a review (:class:`ReviewGate`); 412, where the agent has another id since, or is gone; 422, where a
             call pins a version that is not there, or the organisation may not run an image; 503, where there is no
@@ -112,7 +128,15 @@ class WorkflowService:
         if current and await self._is_same(current, compilation):
             release = await self._healed(compilation)
             return Publication(self._answer(compilation, plan, current.number, release), is_new=False)
-        return await self._publish(current, source, compilation, plan, restored_from)
+        written = written or await self._sent(plan.workflow_id, source)
+        return await self._publish(current, source, compilation, plan, written)
+
+    async def _sent(self, workflow_id: str, source: bytes) -> Written:
+        """Say who wrote what the caller sent: who wrote the agent's draft, where it is that; else the caller."""
+        agent_id = await self._workflows.agent_of(workflow_id)
+        draft = await self._drafts.get(agent_id) if agent_id else None
+        is_draft = draft is not None and same_json(draft.source, source)
+        return Written(draft.authors if draft and is_draft else [actor(self._caller)])
 
     async def _healed(self, compilation: Compilation) -> str:
         """Write anew what the object store has lost of the current files; return the release that has them.
@@ -137,7 +161,7 @@ class WorkflowService:
         await self._gate.check(current.agent_id, plan, compilation.digest)
         digests = _digests(compilation)
         if (newest.plan_digest, newest.dag_digest) != (compilation.digest, digests[f"{plan.dag_id}.py"]):
-            return await self._publish(current, source, compilation, plan, None)
+            return await self._publish(current, source, compilation, plan, Written(newest.authors))
         for content in compilation.files.values():
             await self._artifacts.add(content)
         return await self._go_live(current.agent_id, current.version_id, current.number, compilation, plan)
@@ -148,14 +172,14 @@ class WorkflowService:
         source: bytes,
         compilation: Compilation,
         plan: Plan,
-        restored_from: int | None,
+        written: Written,
     ) -> Publication:
         number = current.number + 1 if current else 1
         known = await self._workflows.agent_of(plan.workflow_id)
         await self._gate.check(known, plan, compilation.digest)
         pinned = await self._pins.resolve(plan)
         agent_id = await self._workflows.ensure(plan.workflow_id, plan.name, actor(self._caller))
-        version_id = await self._store(agent_id, number, source, compilation, plan, restored_from)
+        version_id = await self._store(agent_id, number, source, compilation, plan, written)
         await self._pins.note(version_id, pinned)
         return await self._go_live(agent_id, version_id, number, compilation, plan)
 
@@ -186,7 +210,7 @@ class WorkflowService:
         source: bytes,
         compilation: Compilation,
         plan: Plan,
-        restored_from: int | None,
+        written: Written,
     ) -> UUID:
         digests = {name: await self._artifacts.add(content) for name, content in compilation.files.items()}
         version = NewVersion(
@@ -196,7 +220,8 @@ class WorkflowService:
             dag_digest=digests[f"{plan.dag_id}.py"],
             dag_id=plan.dag_id,
             created_by=actor(self._caller),
-            restored_from=restored_from,
+            restored_from=written.restored_from,
+            authors=written.authors,
         )
         return await self._workflows.add_version(agent_id, number, version)
 

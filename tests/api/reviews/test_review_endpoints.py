@@ -210,6 +210,36 @@ class TestWhoDecides:
         await agent.put(workflow(name="Both"))
         assert (await decide(ben, await request(agent))).json()["code"] == "own_work"
 
+    @pytest.mark.parametrize("how", ["draft", "json"])
+    async def test_not_who_wrote_the_version(
+        self, control_plane: ControlPlane, ann: httpx.AsyncClient, ben: httpx.AsyncClient, people: People, how: str
+    ) -> None:
+        """Ann writes it, Ben approves and publishes it; it stays Ann's, however often it is brought back."""
+        carl = await people.client("team_lead", email="carl@x.test")
+        agent = await make_agent(control_plane)
+        await approve(agent, ben)
+        if how == "draft":
+            published = await ben.post(f"{agent.url}/publish", headers={"if-match": "*"})
+        else:
+            backwards = dict(reversed(workflow().items()))
+            published = await ben.post("/api/v1/workflows/greet/publish", json=backwards)
+        assert published.status_code == 201
+        await ben.put("/api/v1/reviews/policy", json={"required": False})
+        for answer in (
+            await carl.post("/api/v1/workflows/greet/publish", json=workflow(name="Carl's")),
+            await carl.post(f"{agent.url}/versions/1/rollback"),
+            await carl.post("/api/v1/workflows/greet/publish", json=workflow(name="Carl's")),
+        ):
+            assert answer.status_code == 201
+        authors = [await people.user(f"{name}@x.test") for name in ("ann", "carl")]
+        for number, author in ((1, authors[0]), (2, authors[1]), (3, authors[0])):
+            asked = (await ben.post(f"{agent.url}/reviews", json={"version": number})).json()
+            assert asked["authors"] == [str(author)]
+        asked = (await carl.post(f"{agent.url}/reviews", json={"version": 1})).json()
+        response = await decide(ann, asked)
+        assert (response.status_code, response.json()["code"]) == (403, "own_work")
+        assert (await decide(ben, asked)).status_code == 200
+
     async def test_who_wrote_what_is_published_may(
         self, control_plane: ControlPlane, ann: httpx.AsyncClient, ben: httpx.AsyncClient, people: People
     ) -> None:

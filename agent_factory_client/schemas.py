@@ -229,7 +229,7 @@ class DecisionCreate(TypedDict, closed=True):
     """
     Decides an approval. ``by`` is who decides: one of the assignees, where there are any.
 
-    Without it the caller's address, or "api" for the operator.
+    Without it the caller's address, or "api" for the operator and the keys that the operator made.
     """
 
     decision: Literal["approve", "reject"]

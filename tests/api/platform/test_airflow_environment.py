@@ -13,6 +13,7 @@ from api.platform.home import Home
 from api.platform.postgres import locate
 from operators.egress.policy import Endpoint
 from operators.settings import egress_policy
+from plugins.local_executor import BoundedLocalExecutor
 
 pytestmark = pytest.mark.unit
 
@@ -72,4 +73,5 @@ def test_celery_takes_no_more_than_its_workers(tmp_path: Path) -> None:
     assert found["AIRFLOW__CELERY__BROKER_URL"] == "redis://here/0"
     tasks = int(found["AIRFLOW__CELERY__WORKER_CONCURRENCY"]) * 3
     assert int(found["AIRFLOW__CORE__PARALLELISM"]) == tasks
-    assert airflow.settings(home, credentials, cluster)["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    local = f"{BoundedLocalExecutor.__module__}.{BoundedLocalExecutor.__qualname__}"
+    assert airflow.settings(home, credentials, cluster)["AIRFLOW__CORE__EXECUTOR"] == local

@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from kubernetes_asyncio import client
 
+from operators.pods.masking import Masker
 from operators.pods.output import SHOWN
 from operators.tasks import pod_trigger
 from operators.tasks.pod_trigger import PodTrigger
@@ -85,6 +86,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
 def trigger_of(*pods: tuple[str, str | None]) -> PodTrigger:
     trigger = PodTrigger("execution", (), None, "connection", "ns", pods)
     trigger._log = logging.getLogger("test-of-trigger")  # type: ignore[assignment]
+    # There is nothing to mask, and nobody has to be asked.
+    trigger._mask = Masker()
     return trigger
 
 

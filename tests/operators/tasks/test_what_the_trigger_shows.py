@@ -18,15 +18,32 @@ pytestmark = pytest.mark.unit
 KEY = "sk-secret-0123456789"
 
 
+class Log:
+    """Stands for the API server's answer."""
+
+    async def __aenter__(self) -> Log:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def raise_for_status(self) -> None:
+        """Be a good answer."""
+
+    async def read(self) -> bytes:
+        """Return what the container has printed."""
+        return f"with {KEY}\n".encode()
+
+
 class Api:
     """Stands for the API server: a container that prints a key."""
 
     def __init__(self) -> None:
         self.notes: dict[str, str] = {}
 
-    async def read_namespaced_pod_log(self, *_: Any, **options: Any) -> str:
+    async def read_namespaced_pod_log(self, *_: Any, **options: Any) -> Log:
         """Return what it has printed."""
-        return f"with {KEY}\n"
+        return Log()
 
     async def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> None:
         """Keep the note."""
@@ -65,7 +82,7 @@ def trigger(monkeypatch: pytest.MonkeyPatch) -> PodTrigger:
     monkeypatch.setattr("operators.settings.runtime_settings", lambda: None)
     monkeypatch.setattr(Store, "away", False)
     monkeypatch.setattr(Store, "asked", [])
-    return PodTrigger("execution", (), None, "connection", "namespace", "pod")
+    return PodTrigger("execution", (), None, "connection", "namespace", [("pod", None)])
 
 
 async def shown(trigger: PodTrigger, api: Api, caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -74,7 +91,7 @@ async def shown(trigger: PodTrigger, api: Api, caplog: pytest.LogCaptureFixture)
     trigger._log = logger  # type: ignore[assignment]
     caplog.clear()
     with caplog.at_level(logging.INFO, logger.name):
-        await trigger._show(api, SimpleNamespace(metadata=SimpleNamespace(annotations=api.notes)))
+        await trigger._show(api, SimpleNamespace(metadata=SimpleNamespace(name="pod", annotations=api.notes)))
     return [record.getMessage() for record in caplog.records if record.name == logger.name]
 
 

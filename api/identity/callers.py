@@ -75,7 +75,7 @@ class Authenticator:
     async def look_again(self, caller: Caller, bearer: str) -> Caller | None:
         """Return a caller of before as they are now; None where nobody would let them in any more.
 
-        :param caller: Whom the bearer token was of. That an access token is over by now does not count: the session does.
+        :param caller: Whom the bearer token was of. Their session counts, not whether the access token is over by now.
         """
         if caller.session_id is not None and caller.user_id is not None:
             return await self._of_session(caller.session_id, caller.user_id, caller.organization_id)

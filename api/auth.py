@@ -6,7 +6,7 @@ An endpoint of ``/api/v1`` without a permission and not in ``PUBLIC`` keeps the 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -21,7 +21,17 @@ from api.identity.permissions import PERMISSIONS
 from api.problems import Problem
 from api.settings import Settings
 
-__all__ = ["Caller", "CallerDep", "Permission", "SettingsDep", "UserDep", "authenticate_runtime", "permit"]
+__all__ = [
+    "Caller",
+    "CallerDep",
+    "Permission",
+    "SettingsDep",
+    "StillAllowed",
+    "UserDep",
+    "authenticate_runtime",
+    "permit",
+    "still",
+]
 
 PREFIX = "/api/v1"
 AUDITED = "x-audit"
@@ -101,6 +111,7 @@ async def require_user(caller: CallerDep) -> Caller:
     return caller
 
 
+StillAllowed = Callable[[], Awaitable[bool]]
 UserDep = Annotated[Caller, Depends(require_user)]
 
 
@@ -141,6 +152,24 @@ def _whose(caller: Caller) -> str:
 def permit(permission: str) -> Any:
     """Declare the permission that an endpoint needs, as one of its ``dependencies``."""
     return Depends(Permission(permission))
+
+
+def still(permission: str) -> Any:
+    """Give an endpoint whose answer lasts a function that tells whether its caller may go on reading it."""
+
+    async def look(
+        request: Request,
+        caller: CallerDep,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_api_bearer)],
+    ) -> StillAllowed:
+        async def is_allowed() -> bool:
+            bearer = credentials.credentials if credentials else ""
+            now = await request.app.state.authenticator.look_again(caller, bearer)
+            return now is not None and permission in now.permissions
+
+        return is_allowed
+
+    return Depends(look)
 
 
 def permission_of(route: APIRoute) -> str | None:

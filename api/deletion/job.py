@@ -6,6 +6,7 @@ to, has it forget their runs, and removes every row. What cannot be done now is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,8 +18,11 @@ from api.database import narrow
 from api.deletion.repository import DeletionRepository, due
 from api.executions.service import ExecutionService
 from api.models import Organization
+from api.namespaces.cluster import NamespaceError
+from api.namespaces.preparing import open_namespaces
 from api.objects.places import ObjectsAwayError
 from api.objects.upkeep import remove_every_object
+from api.problems import Problem
 from api.relay.airflow import AirflowAwayError, AirflowRefusedError
 from api.releases.repository import ReleaseRepository
 from api.upkeep.tools import Counts, Tools
@@ -28,6 +32,7 @@ log = logging.getLogger(__name__)
 SETTLING = timedelta(hours=6)
 """Between the rounds: tasks may read their files from the release before for so long."""
 BATCH = 1000
+POSTPONES = (AirflowAwayError, AirflowRefusedError, ObjectsAwayError, NamespaceError, Problem, IntegrityError)
 
 
 async def delete_organizations(tools: Tools, now: datetime) -> Counts:
@@ -42,7 +47,7 @@ async def delete_organizations(tools: Tools, now: datetime) -> Counts:
             elif row.deletion_began_at <= now - SETTLING:
                 await _delete(tools, row)
                 counts["organizations_deleted"] += 1
-        except (AirflowAwayError, AirflowRefusedError, ObjectsAwayError, IntegrityError) as error:
+        except POSTPONES as error:
             log.warning("the deletion of organisation %s goes on later: %s", row.id, type(error).__name__)
             counts["deletions_postponed"] += 1
     return counts
@@ -84,6 +89,8 @@ async def _delete(tools: Tools, organization: Organization) -> None:
     :raises AirflowAwayError: Airflow does not answer.
     :raises AirflowRefusedError: Airflow keeps a DAG, for a task of it runs.
     :raises ObjectsAwayError: The object store does not answer.
+    :raises NamespaceError: The cluster does not answer, or has not removed the organisation's namespace yet.
+    :raises Problem: There is no cluster.
     :raises IntegrityError: A worker wrote something meanwhile.
     """
     organization_id = organization.id
@@ -100,6 +107,9 @@ async def _delete(tools: Tools, organization: Organization) -> None:
         if not removed:
             break
     await remove_every_object(tools.database, organization_id)
+    if tools.settings.keeps_namespaces:
+        namespaces = await asyncio.to_thread(open_namespaces, tools.settings)
+        await asyncio.to_thread(namespaces.remove, organization.slug)
     async with tools.database.system() as session:
         # In one transaction: a row that comes meanwhile stops it, and the next round takes that too.
         rows = await DeletionRepository(session, organization_id).remove_rest()

@@ -56,7 +56,7 @@ async def require_callback_secret(session: AsyncSession, organization_id: UUID, 
 
 
 async def call_back(session: AsyncSession, organization_id: UUID, execution_id: UUID, url: str) -> None:
-    """Note where the end of a new execution is to be told."""
+    """Note where the end of an execution that goes on is to be told."""
     await DeliveryRepository(session, organization_id).add_callback(execution_id, url, FINISHED)
 
 

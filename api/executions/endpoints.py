@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.audit.trail import note
-from api.auth import CallerDep, SettingsDep, permit
+from api.auth import CallerDep, SettingsDep, StillAllowed, permit, still
 from api.database import DatabaseDep
 from api.edge import EdgeRoute
 from api.executions.comparison import ExecutionComparison, compare_executions
@@ -203,6 +203,7 @@ async def follow_execution(
     database: DatabaseDep,
     listener: ListenerDep,
     streams: StreamsDep,
+    is_allowed: Annotated[StillAllowed, still("execution:read")],
     last_event_id: Annotated[str | None, Header(description="The `id` of the last event that arrived.")] = None,
 ) -> Response:
     """Tell an execution's steps and its own changes as they are journaled, as server-sent events."""
@@ -211,5 +212,5 @@ async def follow_execution(
     if await feed.is_over():
         return Response(status_code=204)
     streams.take(caller.organization_id)
-    events = tell(feed, listener, identifier, settings.event_heartbeat_seconds)
+    events = tell(feed, listener, identifier, settings.event_heartbeat_seconds, is_allowed)
     return EventStream(events, streams, caller.organization_id)

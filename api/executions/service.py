@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.adoption.repository import AdoptedRunRepository
 from api.approvals.repository import ApprovalRepository
+from api.deliveries.callbacks import call_back
 from api.executions.acceptance import Acceptance
 from api.executions.inputs import derive_inputs
 from api.executions.repository import ExecutionRepository, Origin, Outcome
@@ -59,11 +60,14 @@ class ExecutionService:
         trigger: Any,
         keys: Sequence[RequestKey] = (),
         environment: str = DEFAULT_ENVIRONMENT,
+        callback_url: str | None = None,
     ) -> ExecutionAccepted:
         """Store an execution of the current version and have Airflow told; see :meth:`Acceptance.accept`.
 
         :param keys: Of a request that starts nothing if it came before, by any of them.
         :param environment: Whose variables it reads.
+        :param callback_url: Where to tell the end, also that of an execution that ``conflict`` answers instead of a new
+            one; not where the request came before, for it was noted then.
         :raises Problem: As there; 422 where the key came with another request; 409 where what it started is not kept
             any more.
         """
@@ -77,8 +81,18 @@ class ExecutionService:
             new.append(key)
         origin = Origin(environment=environment)
         accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger, origin=origin)
+        if callback_url is not None:
+            while accepted.existing and await self._has_ended(accepted.execution_id):
+                # It ended just now and told whom it knew; so there is room.
+                accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger, origin=origin)
+            await call_back(self._session, self._organization_id, accepted.execution_id, callback_url)
         await known.note_all(new, accepted.execution_id)
         return accepted
+
+    async def _has_ended(self, execution_id: UUID) -> bool:
+        """Tell whether an execution has ended; if not, it does not before the transaction does."""
+        row = await self._executions.lock(execution_id)
+        return row is None or row.completed_at is not None
 
     async def cancel(self, execution_id: UUID) -> ExecutionCancelled:
         """Cancel an execution; an ended one stays as it is.

@@ -72,6 +72,15 @@ class Authenticator:
             raise unauthorized()
         return caller
 
+    async def look_again(self, caller: Caller, bearer: str) -> Caller | None:
+        """Return a caller of before as they are now; None where nobody would let them in any more.
+
+        :param caller: Whom the bearer token was of. Their session counts, not whether the access token is over by now.
+        """
+        if caller.session_id is not None and caller.user_id is not None:
+            return await self._of_session(caller.session_id, caller.user_id, caller.organization_id)
+        return self._operator(bearer) or await self._of_api_key(bearer)
+
     def _operator(self, bearer: str) -> Caller | None:
         expected = self._settings.api_token
         if expected is None or not secrets.compare_digest(bearer.encode(), expected.get_secret_value().encode()):
@@ -114,10 +123,13 @@ class Authenticator:
             claims = read_access_token(bearer, await self._keys.verifying(bearer), self._settings.public_url)
         except InvalidToken:
             return None
+        return await self._of_session(claims.sid, claims.sub, claims.org)
+
+    async def _of_session(self, session_id: UUID, user_id: UUID, organization_id: UUID) -> Caller | None:
         async with self._database.system() as session:
-            found = await CallerRepository(session).of_session(claims.sid, claims.sub)
+            found = await CallerRepository(session).of_session(session_id, user_id)
         # A token of before a switch of the organisation is of no use any more.
-        if found is None or found.role is None or found.organization_id != claims.org:
+        if found is None or found.role is None or found.organization_id != organization_id:
             return None
         return Caller(
             found.organization_id,
@@ -125,7 +137,7 @@ class Authenticator:
             found.role,
             permissions_of(found.role),
             "token",
-            user_id=claims.sub,
+            user_id=user_id,
             email=found.email,
-            session_id=claims.sid,
+            session_id=session_id,
         )

@@ -144,6 +144,26 @@ class Namespaces:
             if getattr(error, "status", None) not in (404, 409):
                 raise NamespaceError(f"pod {pod.name!r}: {_reason(error)}") from None
 
+    def remove(self, organization: str) -> None:
+        """Remove an organisation's namespace with all that is in it, and Airflow's way in. Once more does no harm.
+
+        :raises NamespaceError: It is not gone yet, is none of ours, or the API server refused or is away.
+        """
+        if self._settings.pod_configs is not None:
+            (self._settings.pod_configs / f"{organization}.kubeconfig").unlink(missing_ok=True)
+        name = self._settings.namespace_of(organization)
+        try:
+            found = self._api.read_namespace(name, _request_timeout=TIMEOUT)
+            if not MANAGER.items() <= (found.metadata.labels or {}).items():
+                raise NamespaceError(f"namespace {name!r}: it has not the labels of one that we made")
+            self._api.delete_namespace(name, _request_timeout=TIMEOUT)
+        except _errors() as error:
+            if getattr(error, "status", None) == 404:
+                return
+            if getattr(error, "status", None) != 409:
+                raise NamespaceError(f"namespace {name!r}: {_reason(error)}") from None
+        raise NamespaceError(f"namespace {name!r}: it is being removed")
+
     def _apply(self, path: str, content: dict[str, Any]) -> dict[str, Any]:
         query = [("fieldManager", "agent-factory"), ("force", "true")]
         headers = {"Content-Type": APPLY, "Accept": "application/json"}

@@ -85,7 +85,7 @@ def _delete(namespaces: Namespaces, slug: str, pods: Iterable[FoundPod]) -> Coun
 
 async def _organizations(tools: Tools) -> dict[str, UUID]:
     async with tools.database.system() as session:
-        return await OrganizationRepository(session).all()
+        return await OrganizationRepository(session).staying()
 
 
 def _id(text: str) -> UUID | None:

@@ -57,7 +57,10 @@ def read_id_token(token: str, keys: dict[str, Any], *, issuer: str, client_id: s
     :param keys: The provider's JWK set.
     :raises InvalidIdToken: It is not to be believed.
     """
-    claims = _signed_claims(token, keys)
+    try:
+        claims = IdClaims.model_validate(orjson.loads(signed_payload(token, keys)))
+    except (ValueError, TypeError) as error:
+        raise InvalidIdToken(type(error).__name__) from None
     audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
     now = time.time()
     checks = {
@@ -75,7 +78,12 @@ def read_id_token(token: str, keys: dict[str, Any], *, issuer: str, client_id: s
     return claims
 
 
-def _signed_claims(token: str, keys: dict[str, Any]) -> IdClaims:
+def signed_payload(token: str, keys: dict[str, Any]) -> bytes:
+    """Return what one of a provider's keys has signed.
+
+    :param keys: The provider's JWK set.
+    :raises InvalidIdToken: None of them did.
+    """
     if len(token) > MAX_LENGTH:
         raise InvalidIdToken("too long")
     try:
@@ -86,8 +94,7 @@ def _signed_claims(token: str, keys: dict[str, Any]) -> IdClaims:
         raise InvalidIdToken("algorithm")
     key = _key(keys, header.get("kid"), str(header["alg"]))
     try:
-        payload = jws.deserialize_compact(token, key, algorithms=[str(header["alg"])]).payload
-        return IdClaims.model_validate(orjson.loads(payload))
+        return jws.deserialize_compact(token, key, algorithms=[str(header["alg"])]).payload
     except (JoseError, ValueError, TypeError) as error:
         raise InvalidIdToken(type(error).__name__) from None
 

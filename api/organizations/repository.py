@@ -59,9 +59,10 @@ class OrganizationRepository:
         """Return how many organisations there are beside one."""
         return await self._session.scalar(select(func.count()).where(Organization.slug != slug)) or 0
 
-    async def all(self) -> dict[str, UUID]:
-        """Return slug and id of every organisation."""
-        rows = await self._session.execute(select(Organization.slug, Organization.id).order_by(Organization.slug))
+    async def staying(self) -> dict[str, UUID]:
+        """Return slug and id of every organisation but those whose deletion has begun."""
+        query = select(Organization.slug, Organization.id).where(Organization.deletion_began_at.is_(None))
+        rows = await self._session.execute(query.order_by(Organization.slug))
         return {row.slug: row.id for row in rows}
 
     async def ensure(self, slug: str) -> UUID:

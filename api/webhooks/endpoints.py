@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import SettingsDep
 from api.database import Database, DatabaseDep
-from api.deliveries.callbacks import call_back, read_callback_url, require_callback_secret
+from api.deliveries.callbacks import read_callback_url, require_callback_secret
 from api.executions.repository import Outcome
 from api.executions.schemas import ExecutionAccepted
 from api.executions.service import ExecutionService
@@ -69,9 +69,9 @@ async def call_webhook(
     keys = _keys_of(request, path, value, trigger, message)
     async with database.transaction(organization_id) as session:
         service = ExecutionService(session, organization_id, settings, plans)
-        accepted = await service.accept(route.workflow_id, input=value, trigger=trigger, keys=keys)
-        if callback_url is not None and not accepted.existing:
-            await call_back(session, organization_id, accepted.execution_id, callback_url)
+        accepted = await service.accept(
+            route.workflow_id, input=value, trigger=trigger, keys=keys, callback_url=callback_url
+        )
     seconds = sync_seconds(route.config)
     if seconds is None:
         return accepted_answer(accepted)

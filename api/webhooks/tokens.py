@@ -59,18 +59,29 @@ def check_token(token: str, key: Key, *, algorithm: str, issuer: str, audience: 
 
     :raises InvalidToken: Another signature, algorithm, issuer or audience, or not now: it must expire.
     """
-    if read_header(token).get("alg") != algorithm:
-        raise InvalidToken("another algorithm")
     try:
-        claims = orjson.loads(jws.deserialize_compact(token, key, algorithms=[algorithm]).payload)
-    except (JoseError, ValueError, TypeError) as error:
-        raise InvalidToken(type(error).__name__) from None
+        claims = orjson.loads(signed_payload(token, key, algorithm))
+    except orjson.JSONDecodeError:
+        raise InvalidToken("claims") from None
     if not isinstance(claims, dict):
         raise InvalidToken("claims")
     audiences = claims.get("aud")
     if claims.get("iss") != issuer or audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise InvalidToken("issuer or audience")
     _check_times(claims, time.time() if now is None else now)
+
+
+def signed_payload(token: str, key: Key, algorithm: str) -> bytes:
+    """Return what a key has signed with an algorithm.
+
+    :raises InvalidToken: It did not.
+    """
+    if read_header(token).get("alg") != algorithm:
+        raise InvalidToken("another algorithm")
+    try:
+        return jws.deserialize_compact(token, key, algorithms=[algorithm]).payload
+    except (JoseError, ValueError, TypeError) as error:
+        raise InvalidToken(type(error).__name__) from None
 
 
 def _check_times(claims: dict[str, Any], now: float) -> None:

@@ -26,14 +26,13 @@ import httpx
 import orjson
 import psutil
 
-from api.migrate import migrate
 from api.platform import client
 from api.platform.postgres import Cluster
-from tests.api.conftest import connected, owner_url_of
+from tests.api.conftest import connected
 from tests.benchmarks import bare
 from tests.benchmarks.load import Call, Figures, arrivals, as_much_as_is_taken, at_rate, percentile
-from tests.benchmarks.running import machine_line
-from tests.support import free_ports, production_roles, running_postgres
+from tests.benchmarks.running import machine_line, prepare_database
+from tests.support import free_ports, running_postgres
 
 DATABASE = "accept"
 BOUND_MS = 50.0
@@ -204,14 +203,6 @@ def writing_a_row(cluster: Cluster, workers: int) -> Iterator[Side]:
         yield Side([f"{base}/bare" for base in bases], servers)
 
 
-def prepare(cluster: Cluster) -> None:
-    """Make a database as in production: its owner migrates, and the control plane's role is bound to a tenant."""
-    with connected(cluster.url("postgres")) as cursor:
-        for statement in production_roles(cluster, DATABASE):
-            cursor.execute(statement)
-    migrate(owner_url_of(cluster, DATABASE))
-
-
 def main() -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser()
@@ -224,7 +215,7 @@ def main() -> int:
     options = parser.parse_args()
     print(machine_line())
     with client.stop_on_termination(), running_postgres() as cluster:
-        prepare(cluster)
+        prepare_database(cluster, DATABASE)
         with writing_a_row(cluster, options.workers) as row, accepting(cluster, options.workers) as accept:
             sides = {"bare handler, one row": row, "accept path": accept}
             print(

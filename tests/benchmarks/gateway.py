@@ -25,9 +25,8 @@ from api.gateway.headers import CorsMiddleware, HeadersMiddleware
 from api.gateway.logs import FIELDS, JsonFormatter
 from api.gateway.observation import ObservationMiddleware
 from api.gateway.server import server_options
-from api.migrate import migrate
 from api.settings import Settings
-from tests.api.conftest import connected
+from tests.benchmarks.running import prepare_database
 from tests.support import running_postgres
 
 ALL = (BoundsMiddleware, CorsMiddleware, ObservationMiddleware, HeadersMiddleware)
@@ -54,7 +53,8 @@ def served(database_url: str, middlewares: tuple[type, ...], rates: str) -> Iter
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
-        time.sleep(0.01)
+        assert thread.is_alive(), "the server did not start"
+        thread.join(0.01)
     address = server.servers[0].sockets[0].getsockname()
     with httpx.Client(base_url=f"http://127.0.0.1:{address[1]}", headers={"authorization": "Bearer a"}) as client:
         yield client
@@ -71,11 +71,8 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     assert FIELDS
     with running_postgres() as cluster, ExitStack() as stack:
-        cluster.ensure_database("gateway")
-        url = cluster.url("gateway")
-        migrate(Settings.model_validate({"database_url": url, "api_token": "a", "runtime_token": "r"}).sync_url)
-        with connected(url):
-            pass
+        prepare_database(cluster, "gateway")
+        url = cluster.app_url("gateway")
         clients = {name: stack.enter_context(served(url, *variant)) for name, variant in VARIANTS.items()}
         times: dict[str, list[float]] = {name: [] for name in clients}
         for _ in range(ROUNDS):

@@ -22,14 +22,12 @@ from typing import Any
 
 import httpx
 import psutil
-from sqlalchemy.engine import make_url
 
-from api.migrate import migrate
 from api.platform.postgres import Cluster
 from tests.api.conftest import connected
 from tests.api.control_plane import workflow
 from tests.api.filling import copy_workflows, fill, make_months
-from tests.benchmarks.running import machine_line
+from tests.benchmarks.running import machine_line, prepare_database
 from tests.support import free_ports, running_postgres
 
 BOUND_MS = 50.0
@@ -43,16 +41,15 @@ API = "/api/v1"
 def serving(cluster: Cluster) -> Iterator[tuple[httpx.Client, str, psutil.Process]]:
     """Migrate a database and serve the control plane on it; give a client, the database's address and the
     server."""
-    cluster.ensure_database("reads")
-    migrate(make_url(cluster.url("reads", "postgresql+psycopg2")))
+    prepare_database(cluster, "reads")
     [port] = free_ports(1)
     values = {
-        "AGENT_FACTORY_DATABASE_URL": cluster.url("reads"), "AGENT_FACTORY_API_TOKEN": "api",
+        "AGENT_FACTORY_DATABASE_URL": cluster.app_url("reads"), "AGENT_FACTORY_API_TOKEN": "api",
         "AGENT_FACTORY_RUNTIME_TOKEN": "runtime", "AGENT_FACTORY_API_PORT": str(port), "AGENT_FACTORY_RELAY": "false",
         "AGENT_FACTORY_AIRFLOW_URL": "http://127.0.0.1:9",
     }  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_FACTORY_")}
-    server = subprocess.Popen([sys.executable, "-m", "api"], env=kept | values, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([sys.executable, "-m", "api"], env=kept | values, stdout=subprocess.DEVNULL)
     try:
         transport = httpx.HTTPTransport(retries=12)
         url = f"http://127.0.0.1:{port}"
@@ -79,7 +76,16 @@ def put_in(url: str, organizations: int, each: int) -> list[str]:
         return [str(row[0]) for row in cursor.fetchall()]
 
 
-def questions(ids: list[str]) -> dict[str, Callable[[int], tuple[str, Any]]]:
+def publish(client: httpx.Client) -> str:
+    """Publish two versions of an agent, and leave a draft; return the agent's address."""
+    changed = workflow() | {"description": "Greets whoever comes."}
+    for document in (workflow(), changed):
+        client.post(f"{API}/workflows/greet/publish", json=document).raise_for_status()
+    [agent] = client.get(f"{API}/agents").raise_for_status().json()["agents"]
+    return f"{API}/agents/{agent['agent_id']}"
+
+
+def questions(ids: list[str], agent: str) -> dict[str, Callable[[int], tuple[str, Any]]]:
     """Return what is asked: each gives path and query of its n-th time."""
     listed = f"{API}/executions"
     start = datetime.now(UTC) - timedelta(days=60)
@@ -103,6 +109,14 @@ def questions(ids: list[str]) -> dict[str, Callable[[int], tuple[str, Any]]]:
         "approvals": lambda n: (f"{API}/approvals", {"status": "pending"}),
         "variables": lambda n: (f"{API}/variables", {}),
         "dead letters": lambda n: (f"{API}/dead-letters", {}),
+        "agents": lambda n: (f"{API}/agents", {}),
+        "an agent": lambda n: (agent, {}),
+        "its draft": lambda n: (f"{agent}/workflow", {}),
+        "its versions": lambda n: (f"{agent}/versions", {}),
+        "a version with its plan": lambda n: (f"{agent}/versions/2", {}),
+        "two versions compared": lambda n: (f"{agent}/diff", {"from": 1, "to": 2}),
+        "templates": lambda n: (f"{API}/templates", {}),
+        "reviews": lambda n: (f"{API}/reviews", {}),
     }
 
 
@@ -139,13 +153,13 @@ def main() -> int:
     options = parser.parse_args()
     print(machine_line())
     with running_postgres() as cluster, serving(cluster) as (client, url, server):
-        client.post(f"{API}/workflows/greet/publish", json=workflow()).raise_for_status()
+        agent = publish(client)
         ids = put_in(url, options.organizations, options.executions)
         total = options.organizations * options.executions
         print(f"{total:,} executions of {options.organizations} organisations over {DAYS} days, two steps each")
         print(f"load of the machine in the last minute: {os.getloadavg()[0]:.1f}")
         missed = 0
-        for name, ask in questions(ids).items():
+        for name, ask in questions(ids, agent).items():
             begin = sum(server.cpu_times()[:2])
             figures = measure(client, ask, options.times)
             used = (sum(server.cpu_times()[:2]) - begin) * 1000 / (options.times + WARM)

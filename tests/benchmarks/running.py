@@ -10,9 +10,11 @@ from importlib.metadata import version
 
 import httpx
 
+from api.migrate import migrate
 from api.platform import client
-from api.platform.postgres import locate
-from tests.support import Platform, airflow_client, temporary_home
+from api.platform.postgres import Cluster, locate
+from tests.api.conftest import connected, owner_url_of
+from tests.support import Platform, airflow_client, production_roles, temporary_home
 
 
 @contextmanager
@@ -32,6 +34,14 @@ def running_platform() -> Iterator[Platform]:
 
 def _client(url: str, token: str) -> httpx.Client:
     return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+
+def prepare_database(cluster: Cluster, name: str) -> None:
+    """Make a database as in production: its owner migrates, and the control plane's role is bound to a tenant."""
+    with connected(cluster.url("postgres")) as cursor:
+        for statement in production_roles(cluster, name):
+            cursor.execute(statement)
+    migrate(owner_url_of(cluster, name))
 
 
 def machine_line() -> str:

@@ -11,6 +11,7 @@ from kubernetes import client
 from kubernetes.stream import stream
 from websocket import WebSocketBadStatusException
 
+from api.namespaces.cluster import NamespaceError
 from tests.kubernetes.cluster import ORGANIZATION, OTHER, PREFIX, RUNNER, TestCluster, until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
@@ -166,3 +167,34 @@ def test_what_somebody_changed_is_put_back(cluster: TestCluster) -> None:
     assert (policy.spec.pod_selector.match_labels, policy.spec.egress) == (None, None)
     labels = api.read_namespace(OURS).metadata.labels
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted", json.dumps(labels)
+
+
+def test_a_namespace_of_a_deleted_organization_is_gone(cluster: TestCluster) -> None:
+    cluster.namespaces.ensure("leaving")
+    path = cluster.folder / "leaving.kubeconfig"
+    assert path.exists()
+
+    def is_gone() -> bool:
+        try:
+            cluster.namespaces.remove("leaving")
+        except NamespaceError as error:
+            if "it is being removed" not in str(error):
+                raise
+            return False
+        return True
+
+    assert not is_gone()
+    assert not path.exists()
+    until(is_gone, 90)
+    assert PREFIX + "leaving" not in {each.metadata.name for each in cluster.api().list_namespace().items}
+
+
+def test_a_namespace_that_is_not_ours_stays(cluster: TestCluster) -> None:
+    foreign = client.V1Namespace(metadata=client.V1ObjectMeta(name=PREFIX + "foreign"))
+    cluster.api().create_namespace(foreign)
+    try:
+        with pytest.raises(NamespaceError, match="it has not the labels"):
+            cluster.namespaces.remove("foreign")
+        assert cluster.api().read_namespace(PREFIX + "foreign").metadata.deletion_timestamp is None
+    finally:
+        cluster.api().delete_namespace(PREFIX + "foreign")

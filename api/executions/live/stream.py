@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Message, Receive, Scope, Send
 
 from api import notifications
+from api.auth import StillAllowed
 from api.executions.live.feed import Feed
 from api.executions.live.watching import RENEW_SECONDS
 from api.notifications import Listener
@@ -29,7 +30,7 @@ AGAIN_SECONDS = 1.0
 SEND_SECONDS = 30.0
 """After so long without taking anything a reader is cut off; it may come back with its ``Last-Event-ID``."""
 LIFETIME_SECONDS = 3600.0
-"""So long a stream lasts at most: whoever comes back is authorised anew."""
+"""So long a stream lasts at most, then the reader comes back."""
 
 
 class Streams:
@@ -102,20 +103,28 @@ class EventStream(StreamingResponse):
             log.info("a reader of live events was too slow and was cut off")
 
 
-async def tell(feed: Feed, listener: Listener, execution_id: UUID, heartbeat_seconds: float) -> AsyncIterator[bytes]:
-    """Yield an execution's events until its end, and a comment now and then, so that a lost connection is noticed.
+async def tell(
+    feed: Feed, listener: Listener, execution_id: UUID, heartbeat_seconds: float, is_allowed: StillAllowed
+) -> AsyncIterator[bytes]:
+    """Yield an execution's events until its end, and a comment now and then, so that a lost connection is noticed. As
+    often, however much there is to tell, the reader is looked at again: who may not read any more is told no more.
 
     No connection of the database is held meanwhile, and no event waits in memory: what a reader did not take yet is
     read from the journal when it is ready again.
     """
     clock = asyncio.get_running_loop().time
-    begun, renewed = clock(), float("-inf")
+    begun = looked_at = clock()
+    renewed = float("-inf")
     keys = [(notifications.STEPS, str(execution_id)), (notifications.EXECUTIONS, str(execution_id))]
     yield b"retry: 2000\n\n"
     async with listener.subscribed_to(keys) as news:
         while clock() - begun < LIFETIME_SECONDS:
             news.clear()
             try:
+                if clock() - looked_at >= heartbeat_seconds:
+                    if not await is_allowed():
+                        return
+                    looked_at = clock()
                 if clock() - renewed > RENEW_SECONDS:
                     await feed.watch()
                     renewed = clock()
@@ -131,10 +140,8 @@ async def tell(feed: Feed, listener: Listener, execution_id: UUID, heartbeat_sec
             if is_over:
                 return
             await asyncio.sleep(PAUSE_SECONDS)
-            while not await _is_set(news, heartbeat_seconds):
+            if not await _is_set(news, heartbeat_seconds):
                 yield b": heartbeat\n\n"
-                if clock() - renewed > RENEW_SECONDS:
-                    break
 
 
 async def _is_set(news: asyncio.Event, seconds: float) -> bool:

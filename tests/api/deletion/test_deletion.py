@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from api.deletion import job
 from api.deletion.job import SETTLING, delete_organizations
+from api.namespaces import jobs
+from api.namespaces.cluster import NamespaceError
 from api.relay.airflow import AirflowClient
 from api.settings import Settings
 from api.upkeep.tools import Tools
@@ -172,6 +176,36 @@ class TestNothingIsLeft:
 async def order(people: People, organization_id: UUID) -> None:
     """Have an organisation deleted, as its owner's order does."""
     await people.sql("UPDATE organizations SET deletion_due_at = now() WHERE id = :id", id=organization_id)
+
+
+class Cluster:
+    """Stands for the organisations' namespaces, of which each takes its time to go."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def remove(self, organization: str) -> None:
+        """Remove one: it is gone at the second time."""
+        self.asked.append(organization)
+        if len(self.asked) == 1:
+            raise NamespaceError("it is being removed")
+
+
+class TestNamespace:
+    async def test_goes_before_the_rest(self, people: People, tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+        cluster = Cluster()
+        monkeypatch.setattr(job, "open_namespaces", lambda settings: cluster)
+        changes = {"isolation": "kubernetes", "kubernetes_config": "in-cluster"}
+        tools = replace(tools, settings=tools.settings.model_copy(update=changes))
+        theirs = await people.organization("theirs")
+        await order(people, theirs)
+        await delete_organizations(tools, datetime.now(UTC))
+        assert cluster.asked == []
+        assert "theirs" not in await jobs._organizations(tools)
+        assert (await delete_organizations(tools, later()))["deletions_postponed"] == 1
+        assert await people.sql("SELECT count(*) FROM organizations WHERE id = :id", id=theirs) == 1
+        assert (await delete_organizations(tools, later()))["organizations_deleted"] == 1
+        assert cluster.asked == ["theirs", "theirs"]
 
 
 class TestDoorsAndAirflow:

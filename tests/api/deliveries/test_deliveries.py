@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 from standardwebhooks import Webhook
 
 from api.deliveries.attempts import DELAYS
@@ -96,6 +97,42 @@ class TestCallback:
         again = await call(control_plane, "https://evil.example/hook", **{"idempotency-key": "k"})
         assert again.json()["execution_id"] == first.json()["execution_id"]
         assert [row["url"] for row in await listed(control_plane)] == ["https://example.com/hook"]
+
+    async def test_whoever_joins_an_execution_is_called_back(self, control_plane: ControlPlane) -> None:
+        await accepted_in_ones(control_plane)
+        first, second, third = (f"https://example.com/{name}" for name in ("first", "second", "third"))
+        answers = [await call(control_plane, url) for url in (first, second)]
+        assert [answer.json()["existing"] for answer in answers] == [False, True]
+        for _ in range(2):
+            await call(control_plane, third, **{"idempotency-key": "k"})
+        assert len({answer.json()["execution_id"] for answer in answers}) == 1
+        urls = sorted(row["url"] for row in await listed(control_plane))
+        assert urls == sorted([first, second, third])
+        await cancel(control_plane, answers[0].json()["execution_id"])
+        assert {row["status"] for row in await listed(control_plane)} == {"pending"}
+
+    async def test_whoever_joins_as_it_ends_is_not_forgotten(self, control_plane: ControlPlane) -> None:
+        await accepted_in_ones(control_plane)
+        execution_id = (await call(control_plane, "https://example.com/first")).json()["execution_id"]
+        async with control_plane.database.transaction(control_plane.organization_id) as session:
+            # What an end does: it locks the row, tells who waits, and commits.
+            await session.execute(
+                text("UPDATE workflow_executions SET status = 'success', completed_at = now() WHERE id = :id"),
+                {"id": execution_id},
+            )
+            joining = asyncio.create_task(call(control_plane, "https://example.com/second"))
+            done, _ = await asyncio.wait([joining], timeout=0.5)
+            assert not done, "it waits for the end"
+        answer = (await joining).json()
+        assert answer["existing"] is False
+        assert answer["execution_id"] != execution_id
+
+
+async def accepted_in_ones(plane: ControlPlane) -> None:
+    """Publish a workflow that calls back and has one unfinished execution at a time."""
+    await set_secret(plane)
+    settings = {"concurrency": {"limit": 1}, "conflict": "use_existing"}
+    await plane.publish(workflow(trigger=webhook("greet", response={"mode": "callback"}), settings=settings))
 
 
 class TestAttempts:

@@ -115,8 +115,11 @@ class ReviewService:
         :raises Problem: 404; 403, for an author's own work and for whoever is no person; 409, where it is decided,
             stale, or another one than the caller looked at.
         """
+        self._check_person()
         review, workflow_id = await self._find(review_id)
-        self._check_person(review, body)
+        if body.decision == "approve" and self._by in {*review.authors, review.requested_by}:
+            detail = "Somebody else must approve it: you wrote a part of it, or asked for the review."
+            raise Problem(403, "own_work", detail)
         if body.fingerprint != review.fingerprint:
             detail = f"`fingerprint` must be that of the review, {review.fingerprint!r}; read the review again."
             raise Problem(409, "other_fingerprint", detail)
@@ -128,13 +131,10 @@ class ReviewService:
         note(after=body)
         return _show(*await self._find(review_id))
 
-    def _check_person(self, review: AgentReview, body: ReviewDecision) -> None:
+    def _check_person(self) -> None:
         if self._caller.via != "token":
             detail = "A review is decided by a person who is logged in; got an API key or the operator's token."
             raise Problem(403, "login_needed", detail)
-        if body.decision == "approve" and self._by in {*review.authors, review.requested_by}:
-            detail = "Somebody else must approve it: you wrote a part of it, or asked for the review."
-            raise Problem(403, "own_work", detail)
 
     async def _find(self, review_id: UUID) -> tuple[AgentReview, str]:
         found = await self._reviews.find(review_id)

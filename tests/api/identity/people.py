@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import httpx
 from sqlalchemy import text
 
 from api.accounts.passwords import _hasher
-from api.identity.permissions import Role
+from api.identity.permissions import Role, permissions_of
 from api.sessions.repository import SessionRepository
 from tests.api.control_plane import ControlPlane
 
@@ -55,6 +56,16 @@ class People:
             user_id=user_id, organization_id=organization_id, role=role, session_id=session_id
         )
         return self.with_token(token)
+
+    async def key(
+        self, role: Role, permissions: Iterable[str] | None = None, slug: str = "default", email: str | None = None
+    ) -> httpx.AsyncClient:
+        """Return a client with an API key of a new user: for some permissions, or for all that the user has."""
+        maker = await self.client(role, slug, email)
+        body = {"name": "K", "permissions": sorted(permissions or permissions_of(role)), "expires_at": None}
+        answer = await maker.post("/api/v1/api-keys", json=body)
+        assert answer.status_code == 201, answer.text
+        return self.with_token(answer.json()["key"])
 
     def with_token(self, token: str) -> httpx.AsyncClient:
         """Return a client with a bearer token."""

@@ -32,11 +32,22 @@ _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
 
 
-class TooMuchWorkError(Exception):
+class UncheckableError(Exception):
+    """A value cannot be checked against its schema; says why."""
+
+
+class TooMuchWorkError(UncheckableError):
     """A value takes more steps to check than are allowed."""
 
     def __init__(self, steps: int) -> None:
         super().__init__(f"the schema asks for more than {steps:,} checks of this value")
+
+
+class BadPatternError(UncheckableError):
+    """The schema has a pattern that RE2 does not know; it was published when it could."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__(f"the schema's pattern {pattern!r} is none of RE2; publish the workflow with another")
 
 
 class Mismatch(NamedTuple):
@@ -62,14 +73,14 @@ class BoundedValidator:
     def mismatches(self, value: Any, most: int, steps: int = MAX_STEPS) -> list[Mismatch]:
         """Return the first mismatches of a value.
 
-        :raises TooMuchWorkError: It takes more than ``steps``.
+        :raises UncheckableError: It takes more than ``steps``, or a pattern is none.
         """
         return [_mismatch(error) for error in _bounded(lambda: list(islice(self._errors(value), most)), steps)]
 
     def best_mismatch(self, value: Any, steps: int = MAX_STEPS) -> Mismatch | None:
         """Return the mismatch that tells most, or None where the value matches.
 
-        :raises TooMuchWorkError: It takes more than ``steps``.
+        :raises UncheckableError: It takes more than ``steps``, or a pattern is none.
         """
         error = _bounded(lambda: best_match(self._errors(value)), steps)
         return None if error is None else _mismatch(error)
@@ -139,8 +150,16 @@ def _compiled(pattern: str) -> Any:
     return re2.compile(pattern, _OPTIONS)
 
 
+def _finds(pattern: str, text: str) -> bool:
+    """Search; a schema that nobody has checked, of an earlier version say, may have a pattern that is none."""
+    try:
+        return _compiled(pattern).search(text) is not None
+    except re2.error:
+        raise BadPatternError(pattern) from None
+
+
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+    if isinstance(instance, str) and not _finds(pattern, instance):
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
@@ -148,16 +167,16 @@ def _pattern_properties(validator: Any, patterns: Any, instance: Any, schema: An
     if isinstance(instance, dict):
         for pattern, subschema in patterns.items():
             for key, value in instance.items():
-                if _compiled(pattern).search(key):
+                if _finds(pattern, key):
                     yield from validator.descend(value, subschema, path=key, schema_path=pattern)
 
 
 def _additional_properties(validator: Any, rule: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
-    patterns = [_compiled(pattern) for pattern in schema.get("patternProperties", {})]
+    patterns = schema.get("patternProperties", {})
     known = schema.get("properties", {})
-    extras = [key for key in instance if key not in known and not any(each.search(key) for each in patterns)]
+    extras = [key for key in instance if key not in known and not any(_finds(each, key) for each in patterns)]
     if isinstance(rule, dict):
         for key in extras:
             yield from validator.descend(instance[key], rule, path=key)

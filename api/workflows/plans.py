@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.problems import Problem
 from api.releases.repository import ArtifactRepository
 from compiler.diagnostics import pointer
-from compiler.matching import MAX_STEPS, BoundedValidator, Mismatch, TooMuchWorkError
+from compiler.matching import MAX_STEPS, BoundedValidator, Mismatch, TooMuchWorkError, UncheckableError
 from compiler.plan import Plan
 
 SHOWN_MISMATCHES = 20
@@ -43,8 +43,9 @@ class LoadedPlan:
         """
         try:
             found = await self._mismatches(value)
-        except TooMuchWorkError as error:
-            raise Problem(422, "invalid_input", f"The input is too much for the workflow's schema: {error}.") from error
+        except UncheckableError as error:
+            detail = f"The input cannot be checked by the workflow's schema: {error}."
+            raise Problem(422, "invalid_input", detail) from error
         errors = [{"pointer": pointer(path), "message": message[:500]} for path, message in found]
         if errors:
             detail = f"The input does not fit the workflow's schema: {errors[0]['pointer']}: {errors[0]['message']}."

@@ -92,7 +92,7 @@ def _checked(answer: Answer, schema: dict[str, JsonValue]) -> JsonValue:
     """
     from referencing.exceptions import Unresolvable
 
-    from compiler.matching import BoundedValidator, TooMuchWorkError
+    from compiler.matching import BoundedValidator, UncheckableError
 
     value = answer.value if answer.has_value else _parsed(answer)
     try:
@@ -104,8 +104,8 @@ def _checked(answer: Answer, schema: dict[str, JsonValue]) -> JsonValue:
             retryable=False,
             usage=(answer.usage,),
         ) from None
-    except TooMuchWorkError as error:
-        raise _invalid_output(f"the model's answer is too much for `output_schema`: {error}", answer) from None
+    except UncheckableError as error:
+        raise _invalid_output(f"the model's answer cannot be checked by `output_schema`: {error}", answer) from None
     if found is not None:
         place = "/" + "/".join(map(str, found.path)) if found.path else "the answer"
         raise _invalid_output(f"the model's answer must match `output_schema`; at {place}: {found.message}", answer)

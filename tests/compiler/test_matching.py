@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from compiler.matching import BoundedValidator, TooMuchWorkError, pattern_problem
+from compiler.matching import BadPatternError, BoundedValidator, TooMuchWorkError, pattern_problem
 
 pytestmark = pytest.mark.unit
 
@@ -112,3 +112,10 @@ def test_patterns_that_are_refused(pattern: str, word: str) -> None:
 @pytest.mark.parametrize("pattern", ["^a+$", r"\p{L}+", r"\d{4}-\d{2}", ""])
 def test_patterns_that_are_taken(pattern: str) -> None:
     assert pattern_problem(pattern) is None
+
+
+@pytest.mark.parametrize("keywords", [{"pattern": "(?=a)"}, {"items": {"patternProperties": {"(?=a)": True}}}])
+def test_a_pattern_of_an_earlier_version_says_so(keywords: dict[str, Any]) -> None:
+    value: Any = "a" if "pattern" in keywords else [{"a": 1}]
+    with pytest.raises(BadPatternError, match="publish the workflow with another"):
+        BoundedValidator(keywords).best_mismatch(value)

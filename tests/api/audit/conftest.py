@@ -2,21 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-from pydantic import SecretStr
+from tests.api.identity.conftest import people, settings
 
-from api.settings import Settings
-from tests.api.control_plane import ControlPlane
-from tests.api.identity.people import People
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """The settings of the other tests, with a secret key."""
-    return settings.model_copy(update={"secret_key": SecretStr("k" * 32)})
-
-
-@pytest.fixture
-def people(control_plane: ControlPlane) -> People:
-    """People of the control plane."""
-    return People(control_plane)
+__all__ = ["people", "settings"]

@@ -16,7 +16,7 @@ from api.etags import IfMatch
 from api.ids import parse_id
 from api.paging import Limit
 from api.tenancy import Transaction
-from api.workflows.schemas import Published
+from api.workflows.schemas import UNCHANGED, Published
 from api.workflows.service import Publication
 
 router = APIRouter(prefix="/api/v1/agents/{agent_id}", tags=["versions"], route_class=EdgeRoute)
@@ -40,7 +40,13 @@ _IF_MATCH: dict[str, Any] = {
 _WHICH = "A version's number, or `draft`."
 
 
-@router.post("/publish", status_code=201, openapi_extra=_IF_MATCH, dependencies=[permit("workflow:publish")])
+@router.post(
+    "/publish",
+    status_code=201,
+    responses=UNCHANGED,
+    openapi_extra=_IF_MATCH,
+    dependencies=[permit("workflow:publish")],
+)
 async def publish_draft(
     agent_id: str,
     request: Request,
@@ -73,7 +79,12 @@ async def get_version(agent_id: str, number: Number, service: Service) -> Respon
     return Response(orjson.dumps(shown, option=orjson.OPT_UTC_Z), media_type="application/json")
 
 
-@router.post("/versions/{number}/rollback", status_code=201, dependencies=[permit("workflow:publish")])
+@router.post(
+    "/versions/{number}/rollback",
+    status_code=201,
+    responses=UNCHANGED,
+    dependencies=[permit("workflow:publish")],
+)
 async def rollback_version(
     agent_id: str,
     number: Number,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 
 from api.auth import CallerDep, SettingsDep, permit
 from api.edge import EdgeRoute
 from api.tenancy import Transaction
 from api.workflows.preview import Validation, validate_source
-from api.workflows.schemas import Published
+from api.workflows.schemas import UNCHANGED, Published
 from api.workflows.service import WorkflowService, compile_source
 
 router = APIRouter(prefix="/api/v1/workflows", tags=["workflows"], route_class=EdgeRoute)
@@ -28,7 +26,6 @@ _BODY = {
         "content": {"application/json": {"schema": {"type": "object"}, "example": _EXAMPLE}},
     }
 }
-_UNCHANGED: dict[int | str, dict[str, Any]] = {200: {"model": Published, "description": "It is published already"}}
 
 
 @router.post("/validate", openapi_extra=_BODY, dependencies=[permit("agent:read")])
@@ -40,7 +37,7 @@ async def validate_workflow(request: Request, caller: CallerDep, settings: Setti
 @router.post(
     "/{workflow_id}/publish",
     status_code=201,
-    responses=_UNCHANGED,
+    responses=UNCHANGED,
     openapi_extra=_BODY,
     dependencies=[permit("workflow:publish")],
 )

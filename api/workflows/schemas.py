@@ -21,3 +21,7 @@ class Published(BaseModel):
     dag_id: str
     webhooks: list[str]
     diagnostics: list[dict[str, Any]]
+
+
+UNCHANGED: dict[int | str, dict[str, Any]] = {200: {"model": Published, "description": "It is published already"}}
+"""What an endpoint that publishes answers besides 201."""

@@ -242,3 +242,11 @@ class TestArchive:
         agent = await make_agent(control_plane)
         response = await agent.post("archive")
         assert (response.status_code, response.json()["code"]) == (409, "agent_not_published")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/agents/{agent_id}/publish", "/agents/{agent_id}/versions/{number}/rollback", "/workflows/{workflow_id}/publish"],
+)
+async def test_an_unchanged_publish_is_documented(control_plane: ControlPlane, path: str) -> None:
+    assert {"200", "201"} <= control_plane.app.openapi()["paths"][f"/api/v1{path}"]["post"]["responses"].keys()

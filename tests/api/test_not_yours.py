@@ -82,7 +82,10 @@ BODIES: dict[str, Any] = {
 QUERIES = {"/api/v1/agents/{agent_id}/diff": {"from": "1"}}
 MAKES_ITS_OWN = {"POST /api/v1/workflows/{workflow_id}/publish", "PUT /api/v1/variables/{name}"}
 """An id that another organisation has is free."""
-FOR_PEOPLE = {"DELETE /api/v1/auth/sessions/{session_id}": 403}
+FOR_PEOPLE = {
+    "DELETE /api/v1/auth/sessions/{session_id}": 403,
+    "POST /api/v1/reviews/{review_id}/decision": 403,
+}
 """What is no 404: who has not logged in has no sessions. ``identity/test_access_matrix.py`` logs in."""
 
 

@@ -14,7 +14,8 @@ from tests.kubernetes.cluster import IMAGE, TestCluster, code, compiled
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]
 
-SPILL = "head -c 60000000 /dev/zero > /tmp/x; sleep 60"
+SPILL = "head -c 60000000 /dev/zero > /tmp/x; sleep 200"
+"""The kubelet measures the storage of pods once a minute, and looks at what it has measured every ten seconds."""
 EAT = "python3 -c 'x = bytearray(300_000_000)'"
 OUT = '"$AGENT_FACTORY_OUTPUT"'
 
@@ -54,7 +55,9 @@ CASES = {
     "a link": Case(f"ln -s /agent-factory/given/steward.py {OUT}", "invalid_output", "regular file", 1),
     "a pipe": Case(f"mkfifo {OUT}", "invalid_output", "regular file", 1),
     "too much": Case(f"truncate -s 10000000000 {OUT}", "output_too_large", "64,000,000 bytes", 1),
-    "too much storage": Case(SPILL, "storage_full", "", 1, {"resource_limits": {"ephemeral_storage": "2Mi"}}),
+    "too much storage": Case(
+        SPILL, "storage_full", "", 1, {"resource_limits": {"ephemeral_storage": "2Mi"}, "timeout": "180s"}
+    ),
 }
 
 

@@ -22,6 +22,8 @@ from referencing import Registry
 MAX_STEPS = 250_000
 """Keywords applied for one value: about a second."""
 MAX_PATTERN_CHARS = 1_000
+SEARCHED_A_STEP = 1_000
+"""Instructions of a pattern times characters of a text: at worst, RE2 takes 10 ns for each."""
 MESSAGE_CHARS_A_STEP = 100
 """A message quotes the value: long ones cost more."""
 UNEVALUATED_STEPS = 1_000
@@ -95,7 +97,7 @@ def pattern_problem(pattern: str) -> str | None:
     if len(pattern) > MAX_PATTERN_CHARS:
         return f"A pattern may have {MAX_PATTERN_CHARS:,} characters; this one has {len(pattern):,}."
     try:
-        _compiled(pattern)
+        compile_pattern(pattern)
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
         return f"A pattern must be a regular expression of RE2, without look-around and back-references: {reason}."
@@ -146,16 +148,30 @@ def _counted(keyword: _Keyword, cost: int) -> _Keyword:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> Any:
+def compile_pattern(pattern: str) -> Any:
+    """Return a pattern of RE2, ready for texts.
+
+    :raises re2.error: It is none; ``pattern_problem`` tells before.
+    """
     return re2.compile(pattern, _OPTIONS)
+
+
+def search_cost(compiled: Any, text: str) -> int:
+    """Return the steps of a search: RE2 is linear in the text, times the size of the pattern where it knows no better.
+
+    :param compiled: By ``compile_pattern``.
+    """
+    return int(len(text) * compiled.programsize // SEARCHED_A_STEP)
 
 
 def _finds(pattern: str, text: str) -> bool:
     """Search; a schema that nobody has checked, of an earlier version say, may have a pattern that is none."""
     try:
-        return _compiled(pattern).search(text) is not None
+        compiled = compile_pattern(pattern)
     except re2.error:
         raise BadPatternError(pattern) from None
+    _budget.get().spend(search_cost(compiled, text))
+    return compiled.search(text) is not None
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:

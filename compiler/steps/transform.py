@@ -19,13 +19,12 @@ def check_jsonpath(path: str) -> str:
     if has_expression(path):
         return path
     # Imported here: it takes a tenth of a second, and few workflows have a JSONPath.
-    from jsonpath import JSONPathEnvironment, JSONPathError
+    from compiler.json_path import QueryError, check_query
 
     try:
-        JSONPathEnvironment(strict=True).compile(path)
-    except (JSONPathError, RecursionError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise problem("invalid_config", f"must be a JSONPath (RFC 9535) like $.items[*].id ({reason})") from error
+        check_query(path)
+    except QueryError as error:
+        raise problem("invalid_config", f"must be a JSONPath (RFC 9535) like $.items[*].id ({error})") from error
     return path
 
 

@@ -203,6 +203,8 @@ def test_numbers_of_ai_inference_may_be_expressions() -> None:
         ({"from": 1, "jsonpath": "a["}, ("invalid_config", "/tasks/0/config/jsonpath")),
         ({"from": 1, "jsonpath": "$.a[?@.b = 1]"}, ("invalid_config", "/tasks/0/config/jsonpath")),
         ({"from": 1, "jsonpath": "$" + "[?@" * 200}, ("invalid_config", "/tasks/0/config/jsonpath")),
+        ({"from": 1, "jsonpath": ""}, ("invalid_config", "/tasks/0/config/jsonpath")),
+        ({"from": 1, "jsonpath": "$[?match(@, '(?=a)')]"}, ("invalid_config", "/tasks/0/config/jsonpath")),
         ({"set": []}, ("invalid_field", "/tasks/0/config/set")),
     ],
 )

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from compiler.expressions import EvaluationError, ExpressionError, evaluate, has_expression, parse, render
 from compiler.expressions.filters import FILTERS
 from compiler.expressions.predicates import TESTS
+from tests.pages import page, rows_of
 
 pytestmark = pytest.mark.unit
 
-PAGE = (Path(__file__).parents[3] / "docs" / "expressions.md").read_text(encoding="utf-8")
+PAGE = page("expressions")
 
 
-def rows(heading: str) -> list[tuple[str, str, str]]:
-    """Return the cells of a table's rows, their code marks and escapes taken away."""
-    lines = PAGE[PAGE.index(heading) :].splitlines()[2:]
-    found = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        cells = re.split(r"(?<!\\)\|", line)[1:-1]
-        found.append(tuple(cell.strip().strip("`").replace("\\|", "|") for cell in cells))
-    return found
+def rows(heading: str) -> list[tuple[str, ...]]:
+    return rows_of(PAGE, heading)
 
 
 @pytest.mark.parametrize(("text", "scope", "result"), rows("| expression | scope | result |"))

@@ -84,6 +84,14 @@ class TestTransform:
         assert failure.value.code == "invalid_config"
         assert not failure.value.retryable
 
+    async def test_a_jsonpath_that_asks_for_too_much(self) -> None:
+        with pytest.raises(StepFailedError, match="may take 250,000 steps") as failure:
+            await run(
+                "transform", {"from": "{{ input }}", "jsonpath": "$" + "..*" * 9}, input=[[[[1] * 9] * 9] * 9] * 9
+            )
+        assert failure.value.code == "limit_exceeded"
+        assert not failure.value.retryable
+
 
 class TestRespond:
     async def test_defaults(self) -> None:

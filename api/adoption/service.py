@@ -16,6 +16,7 @@ from api.executions.acceptance import Acceptance
 from api.executions.repository import ExecutionRepository
 from api.inputs.repository import InputRepository
 from api.organizations.repository import OrganizationRepository
+from api.pauses.repository import PauseRepository
 from api.problems import Problem, not_found
 from api.runtime.repository import JournalRepository
 from api.settings import Settings
@@ -49,8 +50,8 @@ async def adopt(
     Where the input breaks the schema the new execution has failed already. Commit before the lease is asked for: that
     is then refused, and must not undo this.
 
-    :raises Problem: 404 where the organisation or the workflow is not there, 409 where the plan was never published;
-        nothing is stored then.
+    :raises Problem: 404 where the organisation or the workflow is not there; 409 where the plan was never published,
+        where the clock started a run of a paused workflow, or where a later unit asks. Nothing is stored then.
     """
     organization_id = await OrganizationRepository(session).find(request.organization)
     if request.run is None or organization_id is None or not (run_id.isprintable() and len(run_id) <= MAX_RUN_ID):
@@ -70,6 +71,7 @@ class AdoptionService:
         self._runs = AdoptedRunRepository(session, organization_id)
         self._executions = ExecutionRepository(session, organization_id)
         self._workflows = WorkflowRepository(session, organization_id)
+        self._pauses = PauseRepository(session, organization_id)
 
     async def execution_of(self, workflow_id: str, run_id: str) -> UUID:
         """Return the execution of a run.
@@ -96,6 +98,8 @@ class AdoptionService:
         if current.archived:
             # Airflow may not have loaded the DAG without its schedule yet, and its own button is still there.
             raise not_found("published workflow", request.workflow_id)
+        if run.scheduled and await self._pauses.holds(current.agent_id):
+            raise Problem(409, "paused", f"Workflow {request.workflow_id!r} or its organisation is paused.")
         version = await self._version(current.agent_id, request, number)
         # Several units may come at once; the second looks again once the first is done.
         await self._runs.lock(version.dag_id, run_id)
@@ -114,6 +118,9 @@ class AdoptionService:
 
     async def _make(self, version: PublishedVersion, run_id: str, request: LeaseRequest, run: RunStart) -> UUID:
         loaded = await self._plans.load(self._session, self._organization_id, version.plan_digest)
+        if any(unit.upstream for unit in loaded.plan.units if unit.id == request.unit):
+            # The units before this one found a pause that has ended since.
+            raise Problem(409, "not_begun", f"Run {run_id!r} has no execution; a later unit cannot begin one.")
         beginning = await self._beginning(loaded, version.agent_id, run)
         execution_id = await self._acceptance.accept_run(
             version, loaded.plan, input=beginning.input, trigger=beginning.trigger

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.models import Agent, Organization, OutboxEntry
@@ -53,6 +53,15 @@ class PauseRepository:
     async def workflow_paused_at(self, workflow_id: str) -> datetime | None:
         """Return since when a workflow is paused."""
         return await self._session.scalar(select(Agent.paused_at).where(*self._is(workflow_id)))
+
+    async def holds(self, agent_id: UUID) -> bool:
+        """Return whether a workflow or its organisation is paused."""
+        query = select(or_(Agent.paused_at.is_not(None), Organization.paused_at.is_not(None))).where(
+            Agent.organization_id == self._organization_id,
+            Agent.id == agent_id,
+            Organization.id == Agent.organization_id,
+        )
+        return bool(await self._session.scalar(query))
 
     async def waiting(self) -> int:
         """Return how many executions Airflow has not been told of."""

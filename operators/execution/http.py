@@ -37,6 +37,7 @@ from operators.execution.store import (
     DepthExceededError,
     ExecutionEndedError,
     LeaseHeldError,
+    NotBegunError,
     OutputRefusedError,
     RejectedError,
     StaleLeaseError,
@@ -252,6 +253,8 @@ def _error(response: httpx.Response, *, execution_id: str, unit: str) -> StoreEr
         status = problem.get("status")
         ended = problem.get("execution_status", status)
         return ExecutionEndedError(execution_id, ended if ended in ("success", "failed", "cancelled") else "failed")
+    if code in ("paused", "not_begun"):
+        return NotBegunError("the run began nothing: its workflow was paused when the clock started it")
     if code == "depth_exceeded":
         return DepthExceededError(f"execution {execution_id!r} may start no other")
     if response.status_code >= 500 or response.status_code in (408, 429):

@@ -62,6 +62,10 @@ class RejectedError(StoreError):
     """The store refused the call for good (unknown execution, plan of another workflow, bad credential)."""
 
 
+class NotBegunError(RejectedError):
+    """The run has no execution, and gets none: the clock started it while its workflow was paused."""
+
+
 class DepthExceededError(RejectedError):
     """Too many executions in a row were started by one another: this one may start no more."""
 

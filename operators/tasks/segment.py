@@ -97,7 +97,8 @@ class SegmentOperator(BaseOperator):
 
     def _guarded(self, context: Context) -> UnitOutcome | AirflowException:
         """Run the unit; return an exception fit for Airflow's log where that fails."""
-        from operators.execution.store import RejectedError, StoreError
+        from operators.execution.runner import UnitOutcome
+        from operators.execution.store import NotBegunError, RejectedError, StoreError
         from operators.settings import SettingsError
 
         quieten(self.quiet_loggers)
@@ -105,6 +106,9 @@ class SegmentOperator(BaseOperator):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return asyncio.run(self._run(context))
+        except NotBegunError as error:
+            self.log.info("%s", error)
+            return UnitOutcome("skipped", "pending")
         except (PlanFileError, SettingsError, RejectedError) as error:
             return AirflowFailException(str(error))
         except StoreError as error:

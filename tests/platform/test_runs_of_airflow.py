@@ -206,6 +206,22 @@ class TestStartedByTheClock:
         assert seen == {"2026-03-01T06:00:00+00:00": "success", "2026-03-02T06:00:00+00:00": "success"}
         check_nothing_leaked(platform)
 
+    def test_paused(self, platform: Platform) -> None:
+        """The clock's runs of a paused workflow begin nothing, and end well; after the pause they do."""
+        config = {"cron": "0 6 5 3 *", "input": {"who": f"{MARKER} paused"}}
+        dag_id = published(platform, workflow("paused", trigger={"type": "schedule", "config": config}))
+        days = Backfills(platform, "paused")
+        assert platform.http.post("/api/v1/workflows/paused/pause").is_success
+        run = days.fill("none")
+        assert days.ended(run) == "success"
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}/taskInstances"
+        assert {task["state"] for task in platform.airflow.get(path).json()["task_instances"]} == {"skipped"}
+        assert platform.http.get(f"/api/v1/workflows/paused/runs/{run['dag_run_id']}").status_code == 404
+        assert platform.http.post("/api/v1/workflows/paused/resume").is_success
+        again = days.fill("completed")
+        assert execution_of(platform, dag_id, again["dag_run_id"])["input"] == config["input"]
+        assert days.ended(again) == "success"
+
 
 class TestBackfilledAgain:
     """A backfill that processes runs again clears them: the execution goes on, on the version that it began with."""

@@ -34,12 +34,14 @@ WATCH_SECONDS = 0.5
 
 
 class RuntimeApi:
-    """The application; ``failures`` are statuses to answer the next calls with, ``calls`` what was asked, ``ahead`` is
-    by how much its clock is ahead of this machine's, ``artifacts`` are files by digest."""
+    """The application; ``failures`` are statuses to answer the next calls with, ``refuses`` a code of 409 for all,
+    ``calls`` what was asked, ``ahead`` is by how much its clock is ahead of this machine's, ``artifacts`` are files by
+    digest."""
 
     def __init__(self, store: InMemoryStore) -> None:
         self.store = store
         self.failures: list[int] = []
+        self.refuses: str | None = None
         self.ahead = timedelta()
         self.artifacts: dict[str, bytes] = {}
         self.calls: list[tuple[str, Any]] = []
@@ -134,6 +136,8 @@ class RuntimeApi:
             return _problem(401, "unauthorized")
         if self.failures:
             return _problem(self.failures.pop(0), "stubbed")
+        if self.refuses is not None:
+            return _problem(409, self.refuses)
         try:
             answer = await call(request.path_params["execution_id"], body)
         except LeaseHeldError as error:

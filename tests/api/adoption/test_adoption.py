@@ -230,6 +230,40 @@ class TestSchedules:
         grant = await granted(control_plane, request(digest, {"scheduled": True, "due_at": due_at}))
         assert grant["input"] == {"name": name}
 
+    @pytest.mark.parametrize("paused", ["/api/v1/relay", f"/api/v1/workflows/{WORKFLOW_ID}"])
+    async def test_a_pause(self, control_plane: ControlPlane, paused: str) -> None:
+        """The clock starts nothing of what is paused; who starts a run by hand means it."""
+        document = free_workflow(trigger=schedule("30 9 * * *"))
+        digest = (await control_plane.publish(document))["digest"]
+        assert (await control_plane.api.post(f"{paused}/pause")).is_success
+        response = await lease(control_plane, request(digest, {"scheduled": True}))
+        assert (response.status_code, response.json()["code"]) == (409, "paused")
+        assert await executions(control_plane) == 0
+        await granted(control_plane, request(digest), "manual__1")
+        assert (await control_plane.api.post(f"{paused}/resume")).is_success
+        await granted(control_plane, request(digest, {"scheduled": True}), "scheduled__2")
+        assert await executions(control_plane) == 2
+
+    async def test_a_pause_of_another_workflow(self, control_plane: ControlPlane) -> None:
+        digest = (await control_plane.publish(free_workflow(trigger=schedule("30 9 * * *"))))["digest"]
+        await control_plane.publish(free_workflow(id="other"))
+        assert (await control_plane.api.post("/api/v1/workflows/other/pause")).is_success
+        await granted(control_plane, request(digest, {"scheduled": True}))
+
+    async def test_a_pause_that_ends_in_the_middle_of_a_run(self, control_plane: ControlPlane) -> None:
+        """Its first unit was skipped: the ones after it begin nothing either."""
+        tasks = [
+            {"id": "first", "type": "wait", "config": {"seconds": 1}, "next": ["then"]},
+            {"id": "then", "type": "transform", "config": {"set": {"a": 1}}},
+        ]
+        digest = (await control_plane.publish(free_workflow(trigger=schedule("30 9 * * *"), tasks=tasks)))["digest"]
+        run = {"scheduled": True}
+        response = await lease(control_plane, request(digest, run, unit="then"))
+        assert (response.status_code, response.json()["code"]) == (409, "not_begun")
+        assert await executions(control_plane) == 0
+        await granted(control_plane, request(digest, run, unit="first"))
+        await granted(control_plane, request(digest, run, unit="then"))
+
     async def test_prepared_input_goes_before_the_schedules(self, control_plane: ControlPlane) -> None:
         document = workflow(trigger=schedule("0 9 * * *", input={"name": "Bo"}))
         digest = (await control_plane.publish(document))["digest"]

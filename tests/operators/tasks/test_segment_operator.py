@@ -121,6 +121,23 @@ class TestOutcomes:
         with pytest.raises(AirflowSkipException):
             world.execute(plan, "x")
 
+    @pytest.mark.parametrize("code", ["paused", "not_begun"])
+    def test_a_run_that_begins_nothing(self, world: World, code: str) -> None:
+        """It is skipped; but not what a unit waits for that begins after any: Airflow would not begin that."""
+        units = (
+            Unit(id="a", steps=("a",)),
+            Unit(id="b", steps=("b",)),
+            Unit(id="x", steps=("x",), upstream=("b",), starts_on_any=True),
+        )
+        plan = world.publish(plan_of(step("a"), step("b", next="x"), step("x", join="any"), units=units))
+        world.api.refuses = code
+        with pytest.raises(AirflowSkipException):
+            world.execute(plan, "a")
+        world.execute(plan, "b")
+        with pytest.raises(AirflowSkipException):
+            world.execute(plan, "x")
+        assert [call for call, _ in world.api.calls] == ["lease"] * 3
+
     def test_failed_names_steps_and_codes_only(self, world: World) -> None:
         # The step's error names the keys there are; that is not for Airflow.
         config = {"set": {"x": "{{ input.missing }}"}}

@@ -334,7 +334,7 @@ class ExecutionAccepted(TypedDict):
     An execution that was stored and will run.
 
     ``existing`` tells that nothing new was started: the limit is reached, and the workflow's ``conflict`` is
-    ``use_existing``; or the same request came before, by its ``Idempotency-Key``.
+    ``use_existing``.
     """
 
     execution_id: str

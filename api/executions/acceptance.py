@@ -113,10 +113,11 @@ class Acceptance:
             await ending.cancel(row)
         return None
 
-    async def accepted_before(self, execution_id: UUID) -> ExecutionAccepted:
+    async def accepted_before(self, execution_id: UUID, answer: dict[str, Any] | None) -> ExecutionAccepted:
         """Return the answer for an execution that was started before.
 
-        :raises Problem: 409, where it is not kept any more.
+        :param answer: That of the request that started it, where it was kept.
+        :raises Problem: 409, where the execution is not kept any more.
         """
         row = await self._executions.get(execution_id)
         if row is None:
@@ -126,7 +127,9 @@ class Acceptance:
                 "Nothing was started; another execution needs a new key, or a new message."
             )
             raise Problem(409, "execution_removed", detail, execution_id=str(execution_id))
-        return await self._existing(row.id, row.status, row.version_id)
+        if answer is not None:
+            return ExecutionAccepted.model_validate(answer).as_replay()
+        return (await self._existing(row.id, row.status, row.version_id)).as_replay()
 
     async def _existing(self, execution_id: UUID, status: str, version_id: UUID) -> ExecutionAccepted:
         version = await self._workflows.by_id(version_id)

@@ -29,7 +29,7 @@ from api.executions.schemas import (
 )
 from api.executions.service import ExecutionService, parse_execution_id
 from api.executions.waiting import parse_wait, wait_for
-from api.idempotency.keys import read_key
+from api.idempotency.keys import REPLAYED, read_key
 from api.notifications import ListenerDep
 from api.tenancy import Transaction
 from api.workflows.plans import PlansDep
@@ -57,7 +57,8 @@ async def execute_workflow(
     """Start the current version of a workflow; ``Location`` is where to see the execution.
 
     200 with an unfinished execution instead of a new one, where the workflow's ``conflict`` says so. The same request
-    again within 24 hours, by its ``Idempotency-Key``, starts nothing: 200 with the execution of the first one.
+    again within 24 hours, by its ``Idempotency-Key``, starts nothing and has the same answer, with the header
+    ``Idempotent-Replayed``; while the first is being answered, 409.
     """
     service = ExecutionService(session, caller.organization_id, settings, plans)
     key = read_key(request, "execute", body.model_dump(mode="json"))
@@ -72,6 +73,8 @@ async def execute_workflow(
     response.headers["location"] = f"/api/v1/executions/{accepted.execution_id}"
     if accepted.existing:
         response.status_code = 200
+    if accepted.replayed:
+        response.headers[REPLAYED] = "true"
     return accepted
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 from api.variables.schemas import DEFAULT_ENVIRONMENT, EnvironmentName
 from operators.execution.records import ExecutionStatus, PodTiming, StepError, StepStatus, Usage
@@ -29,7 +29,7 @@ class ExecutionAccepted(BaseModel):
     """An execution that was stored and will run.
 
     ``existing`` tells that nothing new was started: the limit is reached, and the workflow's ``conflict`` is
-    ``use_existing``; or the same request came before, by its ``Idempotency-Key``.
+    ``use_existing``.
     """
 
     execution_id: UUID
@@ -38,6 +38,18 @@ class ExecutionAccepted(BaseModel):
     version: int
     url: str
     existing: bool = False
+    _replayed: bool = PrivateAttr(default=False)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the same request came before and was answered this."""
+        return self._replayed
+
+    def as_replay(self) -> ExecutionAccepted:
+        """Return the answer for the same request that comes again."""
+        again = self.model_copy()
+        again._replayed = True
+        return again
 
 
 class ExecutionCancelled(BaseModel):

@@ -68,16 +68,17 @@ class ExecutionService:
         :param environment: Whose variables it reads.
         :param callback_url: Where to tell the end, also that of an execution that ``conflict`` answers instead of a new
             one; not where the request came before, for it was noted then.
-        :raises Problem: As there; 422 where the key came with another request; 409 where what it started is not kept
-            any more.
+        :raises Problem: As there; 422 where the key came with another request; 409 where the same one is being
+            answered, or what it started is not kept any more.
         """
         known = IdempotencyService(self._session, self._organization_id)
         new: list[RequestKey] = []
         for key in keys:
             before = await known.started_before(key)
             if before is not None:
-                await known.note_all(new, before)
-                return await self._acceptance.accepted_before(before)
+                answer = await self._acceptance.accepted_before(before.execution_id, before.answer)
+                await known.note_all(new, before.execution_id, answer.model_dump_json())
+                return answer
             new.append(key)
         origin = Origin(environment=environment)
         accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger, origin=origin)
@@ -86,7 +87,7 @@ class ExecutionService:
                 # It ended just now and told whom it knew; so there is room.
                 accepted = await self._acceptance.accept(workflow_id, input=input, trigger=trigger, origin=origin)
             await call_back(self._session, self._organization_id, accepted.execution_id, callback_url)
-        await known.note_all(new, accepted.execution_id)
+        await known.note_all(new, accepted.execution_id, accepted.model_dump_json())
         return accepted
 
     async def _has_ended(self, execution_id: UUID) -> bool:

@@ -91,16 +91,17 @@ async def start_execution(
 ) -> FormAccepted:
     """Start the current version of a workflow by hand. The same request again within 24 hours, by its
     ``Idempotency-Key``, starts nothing: 200 with the execution of the first one."""
-    key = read_key(request, "form", {"workflow_id": current.workflow_id, **body.model_dump(mode="json")})
+    key = read_key(request, "form", {"workflow_id": current.workflow_id, **body.model_dump(mode="json")}, waits=True)
     service = ExecutionService(session, current.organization_id, settings, plans)
     accepted = await service.accept(
         current.workflow_id, input=body.input, trigger=MANUAL_TRIGGER, keys=[key] if key else []
     )
-    if accepted.existing:
+    existing = accepted.existing or accepted.replayed
+    if existing:
         response.status_code = 200
     return FormAccepted(
         execution_id=accepted.execution_id,
         run_id=str(accepted.execution_id),
         url=accepted.url,
-        existing=accepted.existing,
+        existing=existing,
     )

@@ -280,6 +280,8 @@ class OutboxEntry(Base):
 class IdempotencyKey(Base):
     """A key that a caller sent with a start, or a signed message, so that the same request again starts nothing.
 
+    ``answer`` is what the first request was answered, for the ones after it.
+
     ``scope`` is the door it came through; ``digest`` is of the request. ``execution_id`` is null only within the
     transaction that starts it. It is no foreign key: an organisation may keep its executions for less long than a
     request has to be known.
@@ -293,5 +295,6 @@ class IdempotencyKey(Base):
     key: Mapped[TextKey]
     digest: Mapped[str]
     execution_id: Mapped[UUID | None]
+    answer: Mapped[OptionalJson]
     received_at: Mapped[CreatedAt]
     expires_at: Mapped[Timestamp]

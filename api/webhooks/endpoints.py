@@ -17,7 +17,7 @@ from api.executions.schemas import ExecutionAccepted
 from api.executions.service import ExecutionService
 from api.executions.waiting import wait_for
 from api.gateway.admission import address_of, count_request, count_webhook
-from api.idempotency.keys import IDEMPOTENCY_KEY, WEBHOOK_ID, RequestKey, read_key
+from api.idempotency.keys import IDEMPOTENCY_KEY, REPLAYED, WEBHOOK_ID, RequestKey, read_key
 from api.notifications import ListenerDep
 from api.objects.service import download
 from api.problems import Problem
@@ -46,8 +46,9 @@ async def call_webhook(
 
     ``async``: 202 with the execution's id. ``sync``: what its ``respond`` step answers; else at the end 200 with the
     output, or 500 if it failed; 202 if neither comes in time. The same request again within 24 hours, by its
-    ``Idempotency-Key`` or ``Webhook-Id``, starts nothing and is answered for the execution of the first one; so is a
-    signed message that came before.
+    ``Idempotency-Key`` or ``Webhook-Id``, starts nothing and has the same answer, with the header
+    ``Idempotent-Replayed``; so has a signed message that came before. While the first request with an
+    ``Idempotency-Key`` is being accepted: 409.
     """
     try:
         async with database.system() as session:
@@ -72,22 +73,26 @@ async def call_webhook(
         accepted = await service.accept(
             route.workflow_id, input=value, trigger=trigger, keys=keys, callback_url=callback_url
         )
-    seconds = sync_seconds(route.config)
-    if seconds is None:
-        return accepted_answer(accepted)
 
     async def look() -> Outcome:
         async with database.transaction(organization_id) as session:
             return await ExecutionService(session, organization_id, settings, plans).outcome(accepted.execution_id)
 
-    outcome = await wait_for(
-        listener,
-        [accepted.execution_id],
-        look,
-        seconds=min(seconds, settings.max_wait_seconds),
-        enough=lambda outcome: outcome.ended or outcome.answer is not None,
-    )
-    return outcome_answer(accepted, await _with_output(database, organization_id, settings, outcome))
+    seconds = sync_seconds(route.config)
+    if seconds is None:
+        answer = accepted_answer(accepted)
+    else:
+        outcome = await wait_for(
+            listener,
+            [accepted.execution_id],
+            look,
+            seconds=min(seconds, settings.max_wait_seconds),
+            enough=lambda outcome: outcome.ended or outcome.answer is not None,
+        )
+        answer = outcome_answer(accepted, await _with_output(database, organization_id, settings, outcome))
+    if accepted.replayed:
+        answer.headers[REPLAYED] = "true"
+    return answer
 
 
 async def _with_output(database: Database, organization_id: UUID, settings: Settings, outcome: Outcome) -> Outcome:

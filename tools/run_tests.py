@@ -1,10 +1,10 @@
 """Run every tier of tests that this machine can run, and name what was skipped and why.
 
-The unit tests come first and use the processors well. The others wait more than they compute: for Airflow, pods,
-time-outs. So they run in two lanes side by side, in each one run of pytest after the other; what a run prints is shown
-as it ends. The tests in ``tests/platform`` share one platform, so they are one run; ``tests/chaos`` has one of its own,
-to kill it piece by piece. The kubernetes tests need a cluster: the variable ``AGENT_FACTORY_TEST_KUBERNETES`` names a
-folder with scripts ``up`` and ``down``, which start and stop one.
+Most tests wait more than they compute: for Airflow, pods, time-outs. So they run in lanes side by side, in each one run
+of pytest after the other; what a run prints is shown as it ends. The tests in ``tests/platform`` share one platform, so
+they are one run; ``tests/chaos`` has one of its own, to kill it piece by piece, and so have the kubernetes tests with
+Airflow. Kubernetes tests need a cluster: the variable ``AGENT_FACTORY_TEST_KUBERNETES`` names a folder with scripts
+``up`` and ``down``, which start and stop one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -74,23 +76,39 @@ class Run:
         sys.stdout.flush()
 
 
-def stages() -> list[list[list[Run]]]:
-    """Return what runs one after the other: lanes that run side by side."""
+def lanes() -> list[list[Run]]:
+    """Return what runs side by side: in each lane one after the other."""
     database = ("-m", "platform", "--ignore=tests/platform", "--ignore=tests/chaos", "-n", "2", "--dist", "loadfile")
+    with_airflow = [f"tests/kubernetes/test_{name}.py" for name in ("on_the_platform", "chaos_with_pods")]
+    pods = ("-m", "kubernetes", *(f"--ignore={path}" for path in with_airflow))
     return [
-        [[Run("unit", "unit", ("-m", "unit", "-n", "2"))]],
         [
-            [
-                Run("database", "platform", database),
-                Run("airflow", "platform", ("-m", "platform", "tests/platform")),
-                Run("browser", "browser", ("-m", "browser")),
-            ],
-            [
-                Run("kubernetes", "kubernetes", ("-m", "kubernetes")),
-                Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
-            ],
+            Run("unit", "unit", ("-m", "unit", "-n", "2")),
+            Run("database", "platform", database),
+            Run("browser", "browser", ("-m", "browser")),
+        ],
+        [
+            Run("pods", "kubernetes", pods),
+            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
+        ],
+        [
+            Run("airflow", "platform", ("-m", "platform", "tests/platform")),
+            Run("pods of Airflow", "kubernetes", ("-m", "kubernetes", *with_airflow)),
         ],
     ]
+
+
+@contextmanager
+def cluster(needed: bool) -> Iterator[None]:
+    """Have a cluster meanwhile, where one is needed: several runs use the same. One that runs already stays."""
+    folder = Path(os.environ.get(CLUSTER) or "/nonexistent")
+    # Where it does not start, the tests say why.
+    started = subprocess.run([folder / "up"], capture_output=True, text=True, check=False) if needed else None
+    try:
+        yield
+    finally:
+        if started is not None and started.returncode == 0 and "already running" not in started.stderr:
+            subprocess.run([folder / "down"], capture_output=True, check=False)
 
 
 def why_not(tier: str) -> str | None:
@@ -140,15 +158,15 @@ def result_of(tier: str, runs: list[Run]) -> str:
     return "passed" if codes <= {0, NO_TESTS} else "FAILED"
 
 
-def run_stage(lanes: list[list[Run]]) -> None:
+def run_all(todo: list[list[Run]]) -> None:
     """Run lanes side by side."""
-    runs = [run for lane in lanes for run in lane]
+    runs = [run for lane in todo for run in lane]
     printing, over = threading.Lock(), threading.Event()
-    print(f"== {' beside '.join(', '.join(run.name for run in lane) for lane in lanes if lane)}", flush=True)
-    with ThreadPoolExecutor(len(lanes) + 1) as pool:
+    print(f"== {' beside '.join(', '.join(run.name for run in lane) for lane in todo if lane)}", flush=True)
+    with ThreadPoolExecutor(len(todo) + 1) as pool:
         pool.submit(tell_progress, runs, printing, over)
         try:
-            for lane in [pool.submit(run_lane, lane, printing, over) for lane in lanes]:
+            for lane in [pool.submit(run_lane, lane, printing, over) for lane in todo]:
                 lane.result()
         finally:
             over.set()
@@ -158,12 +176,12 @@ def run_stage(lanes: list[list[Run]]) -> None:
 
 def main() -> int:
     """Run the tiers; return 0 if all that ran passed."""
-    todo = stages()
-    reasons = {run.tier: why_not(run.tier) for lanes in todo for lane in lanes for run in lane}
-    todo = [[[run for run in lane if reasons[run.tier] is None] for lane in lanes] for lanes in todo]
-    for lanes in todo:
-        run_stage(lanes)
-    runs = [run for lanes in todo for lane in lanes for run in lane]
+    todo = lanes()
+    reasons = {run.tier: why_not(run.tier) for lane in todo for run in lane}
+    todo = [[run for run in lane if reasons[run.tier] is None] for lane in todo]
+    with cluster("kubernetes" in {tier for tier, reason in reasons.items() if reason is None}):
+        run_all(todo)
+    runs = [run for lane in todo for run in lane]
     results = {
         tier: f"skipped: {reason}" if reason is not None else result_of(tier, runs) for tier, reason in reasons.items()
     }

@@ -87,7 +87,7 @@ async def furnish(session: AsyncSession, slug: str) -> UUID:
     )
     keys = IdempotencyRepository(session, organization_id)
     assert await keys.add(RequestKey("same", "same", slug))
-    await keys.note_started(RequestKey("same", "same", slug), EXECUTION)
+    await keys.note_started(RequestKey("same", "same", slug), EXECUTION, "{}")
     await furnish_reviews(session, organization_id, slug)
     template = {"name": slug, "category": slug, "tags": ["same"], "source": slug.encode(), "canvas": {"of": slug}}
     assert await TemplateRepository(session, organization_id).add({"id": TEAM, **template}, slug) == TEAM

@@ -366,6 +366,7 @@ async def test_pods_of_nobody_are_removed(platform: Platform, cluster: TestClust
     cancelled = platform.execute("left", {})
     platform.http.post(f"/api/v1/executions/{cancelled}/cancel")
     platform.wait(cancelled)
+    platform.until(lambda: [pod.metadata.name for pod in cluster.pods()] == [kept])
     for name, execution_id in {"over": cancelled, "unknown": str(uuid4()), "unreadable": "x"}.items():
         labels = {"app.kubernetes.io/managed-by": "agent-factory", "agent-factory/execution": execution_id}
         spec = {"containers": [{"name": "base", "image": RUNNER, "command": ["sleep", "600"]}]}

@@ -16,6 +16,7 @@ from api.auth import PREFIX
 from api.oidc.settings import OidcProvider
 from api.settings import Settings
 from tests.api.control_plane import ControlPlane, workflow
+from tests.api.documented import check_documented
 from tests.api.identity.people import PASSWORD, People
 from tests.api.oidc.providers import CLIENT_ID, CLIENT_SECRET, log_in_there, provider
 
@@ -73,6 +74,7 @@ class Walk:
         before = await self.rows()
         answer = await (client or self.plane.api).request(method, path.format(**names), **arguments)
         assert answer.status_code < 300, f"{route}: {answer.status_code} {answer.text}"
+        check_documented(self.plane.app, method, path, answer)
         after = list(await self.rows())
         for row in before:
             after.remove(row)

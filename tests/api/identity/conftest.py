@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from api.settings import Settings
 from tests.api.control_plane import ControlPlane
 from tests.api.identity.people import People
+from tests.api.identity.things import our_things
 
 
 @pytest.fixture
@@ -20,3 +21,9 @@ def settings(settings: Settings) -> Settings:
 def people(control_plane: ControlPlane) -> People:
     """People of the control plane."""
     return People(control_plane)
+
+
+@pytest.fixture
+async def ours(people: People) -> dict[str, str]:
+    """Ids of the caller's organisation's things. Its execution has ended: its events are not waited for."""
+    return await our_things(people)

@@ -192,7 +192,7 @@ async def test_answers_as_documented(
             email = f"owner-{number}@x.test"
             client = await people.client("organization_owner", OURS, email)
             token = client.headers["authorization"].removeprefix("Bearer ")
-            asker = Asker(operation, token, ours | await own_things(people, email) | {"provider": "x"})
+            asker = Asker(operation, token, ours | await own_things(people, email, operation.path) | {"provider": "x"})
         try:
             await asyncio.to_thread(asker.ask)
         except (Exception, FailureGroup) as error:

@@ -115,16 +115,19 @@ def in_order(app: FastAPI) -> list[tuple[str, str, str]]:
     return sorted(found, key=lambda route: (METHODS.index(route[0].lower()), -len(route[1]), route[1]))
 
 
-async def own_things(people: People, email: str) -> dict[str, str]:
-    """Return ids of what is a person's own in their organisation: a session, and a key."""
-    session = await people.sql(
-        "SELECT s.id FROM user_sessions s JOIN users u ON u.id = s.user_id WHERE u.email = :email", email=email
-    )
-    key = await people.sql(
-        "INSERT INTO api_keys (organization_id, name, prefix, digest, permissions, made_by)"
-        " SELECT o.id, 'own', :email, '', '[]', u.id FROM organizations o, users u"
-        " WHERE o.slug = :slug AND u.email = :email RETURNING id",
-        slug=OURS,
-        email=email,
-    )
-    return {"session_id": str(session), "key_id": str(key)}
+async def own_things(people: People, email: str, path: str) -> dict[str, str]:
+    """Return ids of what is a person's own and a path asks for: their session, or a key in our organisation."""
+    ids: dict[str, str] = {}
+    if "{session_id}" in path:
+        query = "SELECT s.id FROM user_sessions s JOIN users u ON u.id = s.user_id WHERE u.email = :email"
+        ids["session_id"] = str(await people.sql(query, email=email))
+    if "{key_id}" in path:
+        key = await people.sql(
+            "INSERT INTO api_keys (organization_id, name, prefix, digest, permissions, made_by)"
+            " SELECT o.id, 'own', :email, '', '[]', u.id FROM organizations o, users u"
+            " WHERE o.slug = :slug AND u.email = :email RETURNING id",
+            slug=OURS,
+            email=email,
+        )
+        ids["key_id"] = str(key)
+    return ids

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from operators.execution.records import PodSettings
 from operators.pods import warm
@@ -21,6 +22,9 @@ from operators.steps.base import Waiting
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LOOK_SECONDS = 0.1
 GONE_SECONDS = 30.0
@@ -110,7 +114,7 @@ class Slot:
         """Return a pod for this job: a warm one, where there is one, or a new one."""
         deadline = self._pool.deadline_seconds
         if self._kind is not None:
-            claimed = await asyncio.to_thread(
+            claimed = await to_its_end(
                 warm.claim, self._cluster, self._kind, self._settings, self._place, self.id, deadline
             )
             if claimed is not None:
@@ -130,7 +134,7 @@ class Slot:
         last_left = began
         while True:
             try:
-                return await asyncio.to_thread(self._cluster.create, pod)
+                return await to_its_end(self._cluster.create, pod)
             except PodFailedError as refusal:
                 now = time.monotonic()
                 if not refusal.retryable or now > began + GONE_SECONDS or now > last_left + ROOM_SECONDS:
@@ -169,3 +173,14 @@ class Slot:
                 return
             await asyncio.sleep(LOOK_SECONDS)
         raise ClusterError("a pod that was deleted does not go")
+
+
+async def to_its_end(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Call something in a thread that whoever is cancelled waits for: a pod that starts then is there for the next
+    look, which removes it. Else it would start unseen beside that of the next attempt."""
+    call = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise

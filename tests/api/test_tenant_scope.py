@@ -271,7 +271,7 @@ async def test_pauses_letters_and_keys_are_the_own_ones(control_plane: ControlPl
         await session.execute(text("UPDATE idempotency_keys SET expires_at = expires_at - interval '2 days'"))
         before["idempotency_keys"] = (await rows_of(session, "theirs"))["idempotency_keys"]
         assert await keys.add(key)
-        await keys.note_started(key, EXECUTION)
+        await keys.note_started(key, EXECUTION, "{}")
         assert await rows_of(session, "theirs") == before
         paused = text("SELECT count(*) FROM organizations WHERE paused_at IS NOT NULL")
         assert await session.scalar(paused) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -104,9 +105,12 @@ class Worker:
         self._cluster = cast("Cluster", server)
         self.pool = PodPool(lambda namespace: self._cluster, settings, unit="segment.a", deadline_seconds=60)
 
-    def attach(self, job: PodJob, attempt: int = 1, step_id: str = "a") -> Attached:
+    def slot(self, job: PodJob, attempt: int = 1, step_id: str = "a") -> Slot:
         waiting = replace(WAITING, attempt=attempt, key=replace(WAITING.key, step_id=step_id))
-        return asyncio.run(Slot(self.pool, self._cluster, SETTINGS, job, waiting).attach())
+        return Slot(self.pool, self._cluster, SETTINGS, job, waiting)
+
+    def attach(self, job: PodJob, attempt: int = 1, step_id: str = "a") -> Attached:
+        return asyncio.run(self.slot(job, attempt, step_id).attach())
 
 
 class TestAlone:
@@ -117,6 +121,28 @@ class TestAlone:
         second = Worker(server).attach(ALONE, attempt=2)
         assert first.name != second.name
         assert (set(server.pods), server.others) == ({second.name}, [0, 0])
+
+    async def test_an_attempt_that_ends_as_its_pod_starts_leaves_none_unseen(self) -> None:
+        """Its time-out comes while the API server makes the pod: the next attempt must find it, to remove it."""
+        server, begun, go_on = Server(), threading.Event(), threading.Event()
+
+        def create(pod: k8s.V1Pod) -> k8s.V1Pod:
+            begun.set()
+            assert go_on.wait(10)
+            return Server.create(server, pod)
+
+        server.create = create  # type: ignore[method-assign]
+        worker = Worker(server)
+        first = asyncio.create_task(worker.slot(ALONE).attach())
+        assert await asyncio.to_thread(begun.wait, 10)
+        first.cancel()
+        second = asyncio.create_task(worker.slot(ALONE, attempt=2).attach())
+        # Neither is over, however long the server takes.
+        assert await asyncio.wait([first, second], timeout=0.1) == (set(), {first, second})
+        go_on.set()
+        name = (await second).name
+        assert first.cancelled()
+        assert (set(server.pods), server.others) == ({name}, [0, 0])
 
     def test_it_is_found_again(self) -> None:
         server = Server()

@@ -87,12 +87,14 @@ def lanes() -> list[list[Run]]:
             Run("unit", "unit", ("-m", "unit", "-n", "2", *not_units)),
             Run("database", "platform", ("-m", "platform", "-n", "2", "--dist", "loadfile", "tests/api")),
             Run("browser", "browser", ("-m", "browser", "tests/browser")),
-            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
         ],
-        [Run("pods", "kubernetes", ("-m", "kubernetes", "tests/kubernetes", *without))],
+        [
+            Run("pods", "kubernetes", ("-m", "kubernetes", "tests/kubernetes", *without)),
+            Run("pods of Airflow", "kubernetes", ("-m", "kubernetes", *with_airflow)),
+        ],
         [
             Run("airflow", "platform", ("-m", "platform", "tests/platform")),
-            Run("pods of Airflow", "kubernetes", ("-m", "kubernetes", *with_airflow)),
+            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
         ],
     ]
 

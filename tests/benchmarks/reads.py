@@ -82,7 +82,7 @@ def publish(client: httpx.Client) -> str:
     for document in (workflow(), changed):
         client.post(f"{API}/workflows/greet/publish", json=document).raise_for_status()
     [agent] = client.get(f"{API}/agents").raise_for_status().json()["agents"]
-    return f"{API}/agents/{agent['agent_id']}"
+    return f"{API}/agents/{agent['id']}"
 
 
 def questions(ids: list[str], agent: str) -> dict[str, Callable[[int], tuple[str, Any]]]:

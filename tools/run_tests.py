@@ -80,8 +80,10 @@ def lanes() -> list[list[Run]]:
     """Return what runs side by side: in each lane one after the other. Each names its folders: to look through all of
     the tests takes longer than some of the runs."""
     not_units = [f"--ignore=tests/{folder}" for folder in ("platform", "chaos", "kubernetes", "browser", "benchmarks")]
-    with_airflow = [f"tests/kubernetes/test_{name}.py" for name in ("on_the_platform", "chaos_with_pods")]
-    without = [f"--ignore={path}" for path in with_airflow]
+    on_the_platform, chaos_with_pods = (
+        f"tests/kubernetes/test_{name}.py" for name in ("on_the_platform", "chaos_with_pods")
+    )
+    without = [f"--ignore={path}" for path in (on_the_platform, chaos_with_pods)]
     return [
         [
             Run("unit", "unit", ("-m", "unit", "-n", "2", *not_units)),
@@ -90,11 +92,12 @@ def lanes() -> list[list[Run]]:
         ],
         [
             Run("pods", "kubernetes", ("-m", "kubernetes", "tests/kubernetes", *without)),
-            Run("pods of Airflow", "kubernetes", ("-m", "kubernetes", *with_airflow)),
+            Run("pods of Airflow", "kubernetes", ("-m", "kubernetes", on_the_platform)),
         ],
         [
             Run("airflow", "platform", ("-m", "platform", "tests/platform")),
             Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
+            Run("chaos with pods", "kubernetes", ("-m", "kubernetes", chaos_with_pods)),
         ],
     ]
 

@@ -27,14 +27,16 @@ def workflow(workflow_id: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def busy_worker(platform: Platform) -> tuple[int, list[int]]:
-    """Return the LocalExecutor worker that runs a task, and the processes below it."""
+def busy_worker(platform: Platform, workflow_id: str, execution_id: str) -> tuple[int, list[int]]:
+    """Return the LocalExecutor worker that runs an execution's only task, and the processes below it."""
+    path = f"/api/v2/dags/default__{workflow_id}/dagRuns/{execution_id}/taskInstances"
+    [task] = platform.airflow.get(path).raise_for_status().json()["task_instances"]
     scheduler = platform.home.read_state()["children"]["airflow-scheduler"]["pid"]
     for pid in descendants(scheduler):
-        below = descendants(pid)
-        if below and b"LocalExecutor" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid, below
-    raise AssertionError("no worker of the scheduler runs a task")
+        # Other workers may run a task of upkeep.
+        if f"LocalExecutor: {task['id']}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid, descendants(pid)
+    raise AssertionError("no worker of the scheduler runs the task")
 
 
 @pytest.mark.parametrize("victim", ["task", "worker"])
@@ -46,7 +48,7 @@ def test_killed(victim: str, platform: Platform, models: ModelServer) -> None:
     models.block_model(f"{name}-second")
     execution_id = platform.execute(name, {})
     platform.until(lambda: len(models.prompts(f"{name}-second")) == 1)
-    worker, tasks = busy_worker(platform)
+    worker, tasks = busy_worker(platform, name, execution_id)
     for pid in [*tasks, *([worker] if victim == "worker" else [])]:
         os.kill(pid, signal.SIGKILL)
     models.release()

@@ -46,7 +46,7 @@ def serving(cluster: Cluster) -> Iterator[tuple[httpx.Client, str, psutil.Proces
     values = {
         "AGENT_FACTORY_DATABASE_URL": cluster.app_url("reads"), "AGENT_FACTORY_API_TOKEN": "api",
         "AGENT_FACTORY_RUNTIME_TOKEN": "runtime", "AGENT_FACTORY_API_PORT": str(port), "AGENT_FACTORY_RELAY": "false",
-        "AGENT_FACTORY_AIRFLOW_URL": "http://127.0.0.1:9",
+        "AGENT_FACTORY_AIRFLOW_URL": "http://127.0.0.1:9", "AGENT_FACTORY_RATE_LIMITS": "off",
     }  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_FACTORY_")}
     server = subprocess.Popen([sys.executable, "-m", "api"], env=kept | values, stdout=subprocess.DEVNULL)

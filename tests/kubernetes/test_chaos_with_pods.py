@@ -24,6 +24,8 @@ async def test_right_outputs_and_no_pod_twice(cluster: TestCluster, tmp_path: Pa
         NumberedModels(delay=0.2) as models,
         disrupted_platform(models, platform_environment(cluster, tmp_path)) as (platform, relays),
     ):
+        # Those of the tests before may still be going.
+        platform.until(lambda: not cluster.api().list_namespaced_pod(PREFIX + ORGANIZATION).items)
         watch.start()
         try:
             outcome = chaos(

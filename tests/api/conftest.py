@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.datastructures import State
 
 from api.app import create_app
@@ -135,19 +136,41 @@ def application() -> FastAPI:
     return create_app(Settings(database_url="postgresql://none", api_token="none", runtime_token="none"))  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="session")
+def engine() -> Callable[..., AsyncEngine]:
+    """Makes an engine, or returns that of the test before: it has forgotten its connections, not the statements that
+    it has compiled."""
+    made: dict[tuple[Any, ...], AsyncEngine] = {}
+
+    def make(url: Any, **options: Any) -> AsyncEngine:
+        key = (url, options["pool_size"])
+        if key not in made:
+            made.clear()
+            made[key] = create_async_engine(url, **options)
+        return made[key]
+
+    return make
+
+
 @pytest.fixture
-async def control_plane(application: FastAPI, settings: Settings) -> AsyncIterator[ControlPlane]:
+async def control_plane(
+    application: FastAPI, settings: Settings, engine: Callable[..., AsyncEngine]
+) -> AsyncIterator[ControlPlane]:
     """The application, served in this process, with nothing left of the test before."""
     app = application
     app.state = State({"settings": settings, "plans": PlanCache()})
     routes = list(app.router.routes)
-    async with app.router.lifespan_context(app):
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("api.database.create_async_engine", engine)
+            await stack.enter_async_context(app.router.lifespan_context(app))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with ControlPlane(app, transport) as plane:
             await app.state.listener.connected.wait()
             yield plane
-    app.router.routes[:] = routes
-    app.openapi_schema = None
+    if app.router.routes != routes:
+        app.router.routes[:] = routes
+        app.openapi_schema = None
 
 
 @pytest.fixture

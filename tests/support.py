@@ -24,6 +24,7 @@ from api.settings import Settings
 
 OWNER, OWNER_PASSWORD = "agent_factory_owner", "owner-secret"
 """Who owns the tables in the databases of the control plane's tests."""
+LONGEST_PAUSE_SECONDS = 0.4
 MODEL_KEY = "sk-stub-5d1c9a"
 """The key that the session's platform has for the stub of the model services."""
 
@@ -85,6 +86,16 @@ def running_postgres() -> Iterator[Cluster]:
             # SIGINT ends sessions that a test leaked; SIGTERM would wait for them.
             server.send_signal(signal.SIGINT)
             server.wait()
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something is true that no event tells. To ask often costs what is waited for its time."""
+    deadline = time.monotonic() + seconds
+    pause = 0.05
+    while not condition():
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(pause)
+        pause = min(LONGEST_PAUSE_SECONDS, 1.3 * pause)
 
 
 @dataclass
@@ -165,10 +176,7 @@ class Platform:
 
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until something is true that no event tells."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not true within {seconds} s"
-            time.sleep(0.05)
+        until(condition, seconds)
 
     def airflow_has(self, dag_id: str, digest: str) -> bool:
         """Tell whether Airflow has loaded a published version."""

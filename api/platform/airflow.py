@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ DAGS = Path(__file__).parents[2] / "dags"
 """Our own upkeep DAGs."""
 MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 """Environment variable of the control plane -> the provider whose key it holds."""
+SCHEDULER_IDLE = "AGENT_FACTORY_SCHEDULER_IDLE_SECONDS"
+"""Environment variable: the seconds that a scheduler with nothing to do sleeps."""
+IDLE_SECONDS = "0.1"
 
 
 def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Celery | None = None) -> dict[str, str]:
@@ -85,7 +89,7 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         # Our bundle removes its old versions itself: it knows which are in use, and can build them again.
         ("dag_processor", "stale_bundle_cleanup_interval"): "0",
         # Shorter than the default 1 s: it is the largest part of the latency between two tasks.
-        ("scheduler", "scheduler_idle_sleep_time"): "0.1",
+        ("scheduler", "scheduler_idle_sleep_time"): IDLE_SECONDS,
         # A lost worker is noticed after 20 s instead of 300; the lease of a unit is shorter still.
         ("scheduler", "task_instance_heartbeat_timeout"): "20",
         ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): "5",
@@ -137,6 +141,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
     return {
         **kept,
         **settings(home, credentials, cluster, celery(base)),
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(scheduler_idle_seconds(base)),
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
@@ -148,6 +153,21 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
     }
+
+
+def scheduler_idle_seconds(base: Mapping[str, str]) -> float:
+    """Return how long a scheduler with nothing to do sleeps.
+
+    :raises PlatformError: The variable holds something else than seconds from 0.01 to 10.
+    """
+    text = base.get(SCHEDULER_IDLE) or IDLE_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.01 <= seconds <= 10:
+        raise PlatformError(f"{SCHEDULER_IDLE} must be a number of seconds from 0.01 to 10; got {text!r}.")
+    return seconds
 
 
 def prepare(home: Home, credentials: Credentials) -> None:

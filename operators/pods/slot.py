@@ -27,7 +27,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.1
-GONE_SECONDS = 30.0
+GONE_SECONDS = 120.0
+"""A node with much to do may need a minute for a pod that was deleted while it started."""
+LONGEST_ROOM_SECONDS = 30.0
 ROOM_SECONDS = 5.0
 """How far the quota's count may be behind: a pod that is gone may still be in it."""
 ROOM_LOOK_SECONDS = 0.5
@@ -137,7 +139,7 @@ class Slot:
                 return await to_its_end(self._cluster.create, pod)
             except PodFailedError as refusal:
                 now = time.monotonic()
-                if not refusal.retryable or now > began + GONE_SECONDS or now > last_left + ROOM_SECONDS:
+                if not refusal.retryable or now > began + LONGEST_ROOM_SECONDS or now > last_left + ROOM_SECONDS:
                     raise
             await asyncio.to_thread(self._let_go_of_ended)
             for each in await asyncio.to_thread(warm.make_room, self._cluster):

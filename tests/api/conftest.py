@@ -177,7 +177,9 @@ async def control_plane(
 async def served_url(control_plane: ControlPlane) -> AsyncIterator[str]:
     """The same application behind a real HTTP server; its base URL."""
     # No socket of ours: those that the server opens answer at once, for asyncio turns Nagle's algorithm off for them.
-    config = uvicorn.Config(control_plane.app, host="127.0.0.1", port=0, lifespan="off", log_config=None)
+    config = uvicorn.Config(
+        control_plane.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
+    )
     server = uvicorn.Server(config)
     async with AsyncExitStack() as stack:
         task = asyncio.create_task(server.serve())

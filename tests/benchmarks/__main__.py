@@ -8,17 +8,9 @@ from __future__ import annotations
 import os
 
 from api.platform import airflow
-from api.platform.home import Home
-from api.platform.postgres import Cluster
 from operators.settings import SEGMENTS_IN_TRIGGERER
 from tests.benchmarks import backlog, code_steps, compile_speed, fusion, idle, latency, pods, relay
 from tests.benchmarks.running import machine_line, running_platform
-
-
-def idle_sleep(home: Home, cluster: Cluster) -> str:
-    """Return the seconds that the platform's scheduler sleeps when it has nothing to do."""
-    values = airflow.settings(home, home.credentials(), cluster)
-    return values["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"]
 
 
 def main() -> None:
@@ -30,7 +22,7 @@ def main() -> None:
     relay.main()
     print(f"\nRunning {fusion.STEPS} chained transforms, {fusion.RUNS} runs of each in turn:", flush=True)
     with running_platform() as platform:
-        print(f"scheduler_idle_sleep_time {idle_sleep(platform.home, platform.cluster)} s", flush=True)
+        print(f"scheduler_idle_sleep_time {airflow.scheduler_idle_seconds(os.environ)} s", flush=True)
         figures = fusion.table(*fusion.measure(platform))
         print(figures)
         print(f"\nCode steps that compute Fibonacci numbers, chained, {code_steps.RUNS} runs of each:", flush=True)

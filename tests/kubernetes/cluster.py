@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -56,6 +55,13 @@ def exports_of(text: str) -> dict[str, str]:
     return dict(re.findall(r"^export (\w+)=(.*)$", text, re.M))
 
 
+def client_of(kubeconfig: Path) -> client.CoreV1Api:
+    """Return a client with the rights of a kubeconfig."""
+    configuration = client.Configuration()
+    config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    return client.CoreV1Api(client.ApiClient(configuration))
+
+
 @dataclass
 class TestCluster:
     """A running cluster.
@@ -70,6 +76,7 @@ class TestCluster:
     scripts: Path
     namespaces: Namespaces = field(init=False)
     settings: Settings = field(init=False)
+    administrator: client.CoreV1Api | None = None
     left: dict[str, list[client.V1Pod]] = field(default_factory=dict)
     """Pods that an execution had at its end, before they were removed with its units."""
 
@@ -92,15 +99,15 @@ class TestCluster:
         found = shutil.which("node")
         return str(Path(found).resolve()) if found else None
 
-    def api(self, path: Path | None = None) -> client.CoreV1Api:
-        """Return a client with the rights of a kubeconfig, the administrator's by default."""
-        configuration = client.Configuration()
-        config.load_kube_config(config_file=str(path or self.kubeconfig), client_configuration=configuration)
-        return client.CoreV1Api(client.ApiClient(configuration))
+    def api(self) -> client.CoreV1Api:
+        """Return the administrator's client, always the same: whoever waits for something asks many times."""
+        if self.administrator is None:
+            self.administrator = client_of(self.kubeconfig)
+        return self.administrator
 
     def airflow_api(self, organization: str = ORGANIZATION) -> client.CoreV1Api:
         """Return a client with the rights that Airflow has in an organisation's namespace."""
-        return self.api(self.folder / f"{organization}.kubeconfig")
+        return client_of(self.folder / f"{organization}.kubeconfig")
 
     def pod_settings(self) -> PodSettings:
         """Return how the organisation's pods are made."""
@@ -299,14 +306,6 @@ def compiled(*tasks: dict[str, Any], **fields: Any) -> Plan:
 def is_of_one_step(pod: client.V1Pod) -> bool:
     """Tell whether a pod is a container's or a JavaScript step's alone: then there is a file to take from it."""
     return any(mount.name == "results" for mount in pod.spec.containers[0].volume_mounts)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something is true that no event tells."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        time.sleep(0.05)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from compiler.planning import limits_of
 from operators.pods import sandbox as sandbox_module
 from operators.pods.cluster import Cluster
 from operators.pods.sandbox import SANDBOX, PodSandboxes, SandboxFailedError, TooLargeError
-from tests.kubernetes.cluster import IMAGE, OTHER, TestCluster, until
+from tests.kubernetes.cluster import IMAGE, OTHER, TestCluster
+from tests.support import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]
 

@@ -19,8 +19,9 @@ from airflow.providers.common.ai.toolsets.sandbox import SandboxToolset
 
 from operators.pods import sandbox as sandbox_module
 from operators.tasks.agent_sandbox import PodSandboxBackend
-from tests.kubernetes.cluster import TestCluster, until
+from tests.kubernetes.cluster import TestCluster
 from tests.kubernetes.test_agent_sandbox import sandboxes_of
+from tests.support import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]
 

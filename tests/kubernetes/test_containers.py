@@ -19,7 +19,8 @@ from operators.pods.spec import BASE, STEWARD
 from operators.steps.base import StepFailedError, StepKey, StepServices, Waiting
 from operators.steps.registry import IN_PODS
 from tests.chaos.pods import Life, PodWatch
-from tests.kubernetes.cluster import IMAGE, ORGANIZATION, PREFIX, TestCluster, compiled, until
+from tests.kubernetes.cluster import IMAGE, ORGANIZATION, PREFIX, TestCluster, compiled
+from tests.support import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]
 

@@ -14,7 +14,8 @@ from operators.pods.pool import PodPool
 from operators.pods.spec import STEWARD
 from operators.steps.base import StepFailedError, StepKey, StepServices, Waiting, Wake
 from operators.steps.registry import IN_PODS
-from tests.kubernetes.cluster import TestCluster, code, compiled, until
+from tests.kubernetes.cluster import TestCluster, code, compiled
+from tests.support import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]
 

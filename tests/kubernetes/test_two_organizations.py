@@ -12,7 +12,8 @@ from kubernetes.stream import stream
 from websocket import WebSocketBadStatusException
 
 from api.namespaces.cluster import NamespaceError
-from tests.kubernetes.cluster import ORGANIZATION, OTHER, PREFIX, RUNNER, TestCluster, until
+from tests.kubernetes.cluster import ORGANIZATION, OTHER, PREFIX, RUNNER, TestCluster
+from tests.support import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(200)]
 

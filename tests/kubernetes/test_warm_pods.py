@@ -15,7 +15,8 @@ from operators.execution.records import PodSettings, WarmPods
 from operators.pods import warm
 from operators.pods.cluster import Cluster
 from operators.pods.spec import Place, selector
-from tests.kubernetes.cluster import IMAGE, ORGANIZATION, OTHER, TestCluster, code, compiled, until
+from tests.kubernetes.cluster import IMAGE, ORGANIZATION, OTHER, TestCluster, code, compiled
+from tests.support import until
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(250)]
 

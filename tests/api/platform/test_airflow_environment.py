@@ -43,6 +43,17 @@ def test_its_own_ports_are_never_reached_from_a_step(tmp_path: Path) -> None:
     assert policy.hosts == ()
 
 
+@pytest.mark.parametrize(("value", "seconds"), [({}, "0.1"), ({airflow.SCHEDULER_IDLE: "2"}, "2.0")])
+def test_how_long_an_idle_scheduler_sleeps(value: dict[str, str], seconds: str, tmp_path: Path) -> None:
+    assert environment(tmp_path, **value)["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == seconds
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "11", "nan", "inf"])
+def test_a_scheduler_that_would_never_sleep_or_wake(value: str, tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match=rf"SECONDS must be a number of seconds from 0.01 to 10; got '{value}'"):
+        environment(tmp_path, **{airflow.SCHEDULER_IDLE: value})
+
+
 def test_a_setting_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match=r"AGENT_FACTORY_EGRESS_ALLOW must be a comma list.*'http://x'"):
         environment(tmp_path, AGENT_FACTORY_EGRESS_ALLOW="http://x")

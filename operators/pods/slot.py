@@ -27,6 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.1
+LONGEST_LOOK_SECONDS = 1.0
 GONE_SECONDS = 120.0
 """A node with much to do may need a minute for a pod that was deleted while it started."""
 LONGEST_ROOM_SECONDS = 30.0
@@ -168,13 +169,22 @@ class Slot:
 
     async def _gone(self, name: str) -> None:
         """Wait until a pod that is being deleted is gone: two of a step never run at once."""
-        end = time.monotonic() + GONE_SECONDS
-        while time.monotonic() < end:
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < GONE_SECONDS:
             pod = await asyncio.to_thread(self._cluster.get, name)
             if pod is None or pod.metadata.deletion_timestamp is None:
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(look_pause(passed))
         raise ClusterError("a pod that was deleted does not go")
+
+
+def look_pause(passed: float) -> float:
+    """Return how long to wait for the next look at a pod: many pods at ten looks a second each would be much for an API
+    server, and a tenth more is little for who has waited so long.
+
+    :param passed: For how long it has been looked at, in seconds.
+    """
+    return min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, passed / 10))
 
 
 async def to_its_end(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

@@ -19,7 +19,7 @@ from operators.pods.inside import receive
 from operators.pods.jobs import PodJob, failure_of_code, programs, result_of_file, result_of_keeper
 from operators.pods.output import CUT, OUTPUT_LIMIT, SHOW_SECONDS, SHOWN, last_lines, new_lines
 from operators.pods.pool import Attached, PodPool
-from operators.pods.slot import JOB, LOOK_SECONDS, Slot
+from operators.pods.slot import JOB, LOOK_SECONDS, Slot, look_pause
 from operators.pods.spec import BASE, GIVEN, OUTPUT_FILE, PYTHON, RECEIVER, STEWARD
 from operators.sandbox.sandbox import JobFailedError
 from operators.settings import result_max_bytes
@@ -145,6 +145,7 @@ class Visit:
 
     async def _ready(self, attached: Attached) -> bool:
         """Bring in what the pod needs; tell whether it can be asked now, or False where there is no more time."""
+        began = time.monotonic()
         while True:
             pod = await self._pod(attached)
             try:
@@ -161,9 +162,10 @@ class Visit:
                 self._check_time(pod)
                 if time.monotonic() - attached.looked > SHOW_SECONDS:
                     await self._show(attached)
-            if time.monotonic() >= self._end:
+            now = time.monotonic()
+            if now >= self._end:
                 return False
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(look_pause(now - began))
 
     def _phase(self, attached: Attached, pod: V1Pod) -> Phase:
         waited = time.time() - attached.made

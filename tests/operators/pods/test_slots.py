@@ -243,3 +243,8 @@ def test_all_pages_are_read() -> None:
     api = cast("Any", SimpleNamespace(list_namespaced_pod=list_namespaced_pod))
     assert Cluster(api, "n").find("a=b") == ["after one", "after two", "after "]
     assert [(each["limit"], each["label_selector"]) for each in asked] == [(LISTED, "a=b")] * 3
+
+
+@pytest.mark.parametrize(("passed", "pause"), [(0, 0.1), (0.9, 0.1), (4, 0.4), (3_600, 1.0)])
+def test_the_longer_a_pod_takes_the_less_often_one_looks(passed: float, pause: float) -> None:
+    assert slots.look_pause(passed) == pause

@@ -246,5 +246,8 @@ def test_all_pages_are_read() -> None:
 
 
 @pytest.mark.parametrize(("passed", "pause"), [(0, 0.1), (0.9, 0.1), (4, 0.4), (3_600, 1.0)])
-def test_the_longer_a_pod_takes_the_less_often_one_looks(passed: float, pause: float) -> None:
+def test_the_longer_a_pod_takes_the_less_often_one_looks(
+    passed: float, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "LOOK_SECONDS", 0.1)
     assert slots.look_pause(passed) == pause

@@ -88,7 +88,7 @@ def running_postgres() -> Iterator[Cluster]:
             server.wait()
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     """Wait until something is true that no event tells. To ask often costs what is waited for its time."""
     deadline = time.monotonic() + seconds
     pause = 0.05
@@ -131,7 +131,7 @@ class Platform:
         assert response.status_code == 202, response.text
         return str(response.json()["execution_id"])
 
-    def wait(self, execution_id: str, seconds: float = 120.0) -> dict[str, Any]:
+    def wait(self, execution_id: str, seconds: float = 240.0) -> dict[str, Any]:
         """Wait for the end of an execution and return it."""
         body: dict[str, Any] = {}
         for _ in range(int(seconds / 10) + 1):
@@ -174,7 +174,7 @@ class Platform:
 
         self.until(ended, 120)
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 180.0) -> None:
         """Wait until something is true that no event tells."""
         until(condition, seconds)
 

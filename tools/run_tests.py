@@ -91,6 +91,7 @@ def lanes() -> list[list[Run]]:
             Run("unit", "unit", ("-m", "unit", "-n", "2", *not_units)),
             Run("database", "platform", ("-m", "platform", *by_file, "tests/api")),
             Run("browser", "browser", ("-m", "browser", "tests/browser")),
+            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
         ],
         [
             Run("pods", "kubernetes", ("-m", "kubernetes", "tests/kubernetes", *without)),
@@ -98,7 +99,6 @@ def lanes() -> list[list[Run]]:
         ],
         [
             Run("airflow", "platform", ("-m", "platform", "tests/platform")),
-            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
             Run("chaos with pods", "kubernetes", ("-m", "kubernetes", chaos_with_pods)),
         ],
     ]

@@ -44,7 +44,7 @@ def watched(cluster: TestCluster) -> Iterator[dict[str, Life]]:
     watch.start()
     try:
         yield watch.lives
-        until(lambda: not cluster.api().list_namespaced_pod(PREFIX + ORGANIZATION).items, 60)
+        until(lambda: not cluster.api().list_namespaced_pod(PREFIX + ORGANIZATION).items)
         time.sleep(1)
     finally:
         watch.finish()
@@ -150,7 +150,7 @@ async def test_a_result_that_nobody_came_for_is_worth_another_attempt(cluster: T
         await look(job, pool, waiting)
         while (base := state()[0]) is None or base.waiting is not None:
             await look(job, pool, waiting)
-        until(lambda: state()[1] == "DeadlineExceeded", 60)
+        until(lambda: state()[1] == "DeadlineExceeded")
         with pytest.raises(StepFailedError) as failure:
             await look(job, cluster.pool(), waiting)
     finally:
@@ -170,7 +170,7 @@ async def test_a_pod_whose_steward_is_gone_fails_at_once(cluster: TestCluster) -
         Cluster(cluster.airflow_api(), pods[0].metadata.namespace).open(
             pods[0].metadata.name, STEWARD, ["sh", "-c", "kill 1"]
         )
-        until(lambda: cluster.pods("alone")[0].status.phase == "Succeeded", 60)
+        until(lambda: cluster.pods("alone")[0].status.phase == "Succeeded")
         with pytest.raises(StepFailedError) as failure:
             await look(job, pool, waiting)
     finally:

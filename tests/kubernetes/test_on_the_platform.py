@@ -63,7 +63,7 @@ def platform(cluster: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> 
 def slow(workflow_id: str, seconds: float) -> dict[str, Any]:
     """A workflow of two steps of code in one pod; the second takes a while."""
     first = code("first", "def main(input):\n    return input\n", input={"text": MARKER}, next=["second"])
-    second = code("second", SLOW, input={"seconds": seconds, "text": "{{ first.output.text }}"}, timeout="60s")
+    second = code("second", SLOW, input={"seconds": seconds, "text": "{{ first.output.text }}"}, timeout="300s")
     return {**workflow(first, second), "id": workflow_id}
 
 
@@ -85,7 +85,7 @@ def warm_pod(platform: Platform, cluster: TestCluster) -> Iterator[Any]:
 
     # The DAG of upkeep may have been quicker.
     assert keep(1)["failed"] == 0
-    platform.until(lambda: len(idle()) == 1 and warm.is_ready(idle()[0]), 90)
+    platform.until(lambda: len(idle()) == 1 and warm.is_ready(idle()[0]), 240)
     yield idle()[0]
     keep(0)
     platform.until(lambda: not idle())
@@ -100,7 +100,7 @@ def running_pod(platform: Platform, cluster: TestCluster, execution_id: str) -> 
             return False
         return log(cluster, pods[0]).count("took ") == 2
 
-    platform.until(begun, 90)
+    platform.until(begun, 240)
     [pod] = cluster.pods(execution_id)
     return pod
 
@@ -149,13 +149,13 @@ def test_a_killed_worker_finds_its_pod_again(platform: Platform, cluster: TestCl
         seen.update(each.metadata.uid for each in cluster.pods(execution_id))
         return platform.http.get(f"/api/v1/executions/{execution_id}").json()["status"] not in ("pending", "running")
 
-    platform.until(ended, 120)
+    platform.until(ended, 240)
     assert platform.wait(execution_id)["output"] == {"second": {"seconds": 8, "text": MARKER}}
     assert seen == {pod.metadata.uid}
 
 
 def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> None:
-    platform.publish(slow("cancelled", 50))
+    platform.publish(slow("cancelled", 250))
     execution_id = platform.execute("cancelled", {})
     running_pod(platform, cluster, execution_id)
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
@@ -165,13 +165,13 @@ def test_a_cancel_removes_the_pod(platform: Platform, cluster: TestCluster) -> N
 
 def test_a_cancel_removes_the_pod_of_a_deferred_step(platform: Platform, cluster: TestCluster) -> None:
     """Nobody is at work on it: neither a worker nor Airflow's end of the run could remove the pod."""
-    platform.publish(slow("cancelled_deferred", 50))
+    platform.publish(slow("cancelled_deferred", 250))
     execution_id = platform.execute("cancelled_deferred", {})
     running_pod(platform, cluster, execution_id)
     platform.until(lambda: state_of(platform, f"{ORGANIZATION}__cancelled_deferred", execution_id) == "deferred")
     answer = platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
     assert answer.json()["status"] == "cancelled"
-    platform.until(lambda: not all_pods(cluster, execution_id), 10)
+    platform.until(lambda: not all_pods(cluster, execution_id), 25)
     assert_cancelled(platform.wait(execution_id))
 
 
@@ -204,7 +204,7 @@ def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
         seen.update(each.metadata.uid for each in cluster.pods(execution_id))
         return platform.http.get(f"/api/v1/executions/{execution_id}").json()["status"] not in ("pending", "running")
 
-    platform.until(ended, 120)
+    platform.until(ended, 240)
     execution = platform.wait(execution_id)
     assert execution["output"] == {"second": {"seconds": 8, "text": MARKER}}
     assert seen == {pod.metadata.uid}
@@ -214,7 +214,7 @@ def test_a_warm_pod_serves_and_its_killed_worker_finds_it_again(
 
 
 def test_a_cancel_removes_a_warm_pod(platform: Platform, cluster: TestCluster, warm_pod: Any) -> None:
-    platform.publish(slow("warm_cancelled", 50))
+    platform.publish(slow("warm_cancelled", 250))
     execution_id = platform.execute("warm_cancelled", {})
     assert running_pod(platform, cluster, execution_id).metadata.uid == warm_pod.metadata.uid
     platform.http.post(f"/api/v1/executions/{execution_id}/cancel")
@@ -296,21 +296,21 @@ def tables_with(platform: Platform, text: str) -> list[str]:
 
 def test_what_a_container_prints_is_in_the_log_within_seconds(platform: Platform, cluster: TestCluster) -> None:
     """While its task is deferred, so that it is the triggerer who shows it."""
-    script = f"sleep 15; echo {PRINTED} $(date +%s); sleep 20; cp $AGENT_FACTORY_INPUT $AGENT_FACTORY_OUTPUT"
+    script = f"sleep 25; echo {PRINTED} $(date +%s); sleep 40; cp $AGENT_FACTORY_INPUT $AGENT_FACTORY_OUTPUT"
     platform.publish({**workflow(container("a", script, input={"text": MARKER})), "id": "prints"})
     execution_id = platform.execute("prints", {})
-    platform.until(lambda: bool(logged(platform, PRINTED)), 90)
+    platform.until(lambda: bool(logged(platform, PRINTED)), 240)
     seen = time.time()
     assert state_of(platform, f"{ORGANIZATION}__prints", execution_id) == "deferred"
-    # The container's clock says whole seconds.
-    assert seen - float(logged(platform, PRINTED)[0]) < 5
+    # Every two seconds, and later where the machine has other work; the container goes on for 40.
+    assert seen - float(logged(platform, PRINTED)[0]) < 20
     assert platform.wait(execution_id)["output"] == {"a": {"text": MARKER}}
     assert len(logged(platform, PRINTED)) == 1
     assert tables_with(platform, PRINTED) == []
 
 
 def test_a_map_waits_deferred_and_its_end_removes_its_pods(platform: Platform, cluster: TestCluster) -> None:
-    body = container("each", f"echo {PRINTED}-map $HOSTNAME; sleep 200; echo 1 > $AGENT_FACTORY_OUTPUT")
+    body = container("each", f"echo {PRINTED}-map $HOSTNAME; sleep 290; echo 1 > $AGENT_FACTORY_OUTPUT")
     task = {"id": "all", "type": "map", "config": {"over": "{{ input.items }}", "tasks": [body]}}
     platform.publish({**workflow(task), "id": "maps"})
     execution_id = platform.execute("maps", {"items": [1, 2, 3]})
@@ -318,7 +318,7 @@ def test_a_map_waits_deferred_and_its_end_removes_its_pods(platform: Platform, c
     def state() -> str:
         return state_of(platform, f"{ORGANIZATION}__maps", execution_id)
 
-    platform.until(lambda: len(set(logged(platform, f"{PRINTED}-map"))) == 3, 80)
+    platform.until(lambda: len(set(logged(platform, f"{PRINTED}-map"))) == 3, 180)
     platform.until(lambda: state() == "deferred")
     states = set()
     end = time.monotonic() + 10

@@ -34,7 +34,7 @@ def theirs(cluster: TestCluster) -> Iterator[str]:
     api = cluster.api()
     api.create_namespaced_pod(THEIRS, pod_body(POD, terminationGracePeriodSeconds=0))
     api.create_namespaced_secret(THEIRS, {"metadata": {"name": "key"}, "stringData": {"k": MARKER}})
-    until(lambda: api.read_namespaced_pod(POD, THEIRS).status.phase == "Running", 60)
+    until(lambda: api.read_namespaced_pod(POD, THEIRS).status.phase == "Running")
     yield POD
     api.delete_namespaced_pod(POD, THEIRS)
 
@@ -143,14 +143,14 @@ def test_an_account_that_was_deleted_is_there_again_with_a_way_in(cluster: TestC
     until(lambda: not works(cluster))
     cluster.namespaces.ensure(ORGANIZATION)
     assert account_uid(cluster) != before
-    until(lambda: works(cluster), 10)
+    until(lambda: works(cluster))
 
 
 def test_a_namespace_that_was_deleted_is_there_again_with_a_way_in(cluster: TestCluster) -> None:
     cluster.api().delete_namespace(OURS)
-    until(lambda: not any(each.metadata.name == OURS for each in cluster.api().list_namespace().items), 90)
+    until(lambda: not any(each.metadata.name == OURS for each in cluster.api().list_namespace().items))
     cluster.namespaces.ensure(ORGANIZATION)
-    until(lambda: works(cluster), 10)
+    until(lambda: works(cluster))
 
 
 def test_what_somebody_changed_is_put_back(cluster: TestCluster) -> None:
@@ -186,7 +186,7 @@ def test_a_namespace_of_a_deleted_organization_is_gone(cluster: TestCluster) -> 
 
     assert not is_gone()
     assert not path.exists()
-    until(is_gone, 90)
+    until(is_gone)
     assert PREFIX + "leaving" not in {each.metadata.name for each in cluster.api().list_namespace().items}
 
 

@@ -35,7 +35,7 @@ def pods(cluster: TestCluster) -> Iterator[Cluster]:
         keep(cluster, found)
         return not found.find(warm.POOL)
 
-    until(removed, 60)
+    until(removed)
 
 
 def settings_of(cluster: TestCluster, *kinds: WarmPods, **changes: Any) -> PodSettings:
@@ -45,7 +45,7 @@ def settings_of(cluster: TestCluster, *kinds: WarmPods, **changes: Any) -> PodSe
 def keep(cluster: TestCluster, pods: Cluster, *kinds: WarmPods, **changes: Any) -> dict[str, int]:
     """Have the kinds' pods kept; wait until those that there are can be claimed."""
     counts = warm.keep(pods, settings_of(cluster, *kinds, **changes))
-    until(lambda: all(warm.is_ready(pod) for pod in warm.idle_pods(pods)), 60)
+    until(lambda: all(warm.is_ready(pod) for pod in warm.idle_pods(pods)))
     return counts
 
 
@@ -199,7 +199,7 @@ class TestKeeping:
         monkeypatch.setattr(warm, "ORPHAN_SECONDS", 3)
         one = KIND.model_copy(update={"size": 1})
         pods.create(warm.warm_pod(one, settings_of(cluster, one)))
-        until(lambda: next(pod.status.phase for pod in warm.idle_pods(pods)) in ("Succeeded", "Failed"), 60)
+        until(lambda: next(pod.status.phase for pod in warm.idle_pods(pods)) in ("Succeeded", "Failed"))
         monkeypatch.undo()
         assert keep(cluster, pods, one)["warm_removed"] == 1
 

@@ -15,7 +15,8 @@ API_URL = "AGENT_FACTORY_API_URL"
 RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's name, not a token
 EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
 PRELOAD = "AGENT_FACTORY_PRELOAD"
-"""Names, by comma, the model providers whose SDK the scheduler imports for its tasks: seconds once, and memory."""
+"""Names, by comma, what Airflow's processes import ahead for those that they fork: seconds once, and memory. The SDKs
+of model providers, and ``kubernetes`` where code runs in pods."""
 RESULT_MAX_BYTES = "AGENT_FACTORY_RESULT_MAX_BYTES"
 AIRFLOW_RETENTION_DAYS = "AGENT_FACTORY_AIRFLOW_RETENTION_DAYS"
 SEGMENTS_IN_TRIGGERER = "AGENT_FACTORY_SEGMENTS_IN_TRIGGERER"

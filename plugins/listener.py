@@ -132,14 +132,18 @@ def _heard(dag_run: DagRun) -> None:
 
 @hookimpl
 def on_starting(component: Any) -> None:
-    """Let the scheduler's workers be forked with what their tasks need; see ``operators.tasks.preload``."""
+    """Let the scheduler's workers be forked with what their tasks need, and the DAG processor's with what their DAGs
+    need; see ``operators.tasks.preload``."""
     # Airflow tells of a job before it has said of which type. Tasks, forked from a scheduler, have its arguments too.
-    if type(component).__name__ != "Job" or "scheduler" not in sys.argv:
+    if type(component).__name__ != "Job" or not {"scheduler", "dag-processor"} & set(sys.argv):
         return
-    from operators.tasks.preload import preload
+    from operators.tasks.preload import preload, preload_dags
 
     try:
-        preload()
+        if "scheduler" in sys.argv:
+            preload()
+        else:
+            preload_dags()
     except Exception as error:  # each task imports for itself then
         log.warning("nothing was imported ahead: %s", type(error).__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import orjson
@@ -150,9 +150,15 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
         POD_CONFIGS: base.get(POD_CONFIGS, ""),
         RESULT_MAX_BYTES: base.get(RESULT_MAX_BYTES, ""),
         AIRFLOW_RETENTION_DAYS: base.get(AIRFLOW_RETENTION_DAYS, ""),
-        PRELOAD: ",".join(provider for name, provider in MODEL_KEYS.items() if base.get(name)),
+        PRELOAD: ",".join(_preloaded(base)),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), base.get("PATH", os.defpath))),
     }
+
+
+def _preloaded(base: Mapping[str, str]) -> Iterator[str]:
+    yield from (provider for name, provider in MODEL_KEYS.items() if base.get(name))
+    if base.get("AGENT_FACTORY_ISOLATION") == "kubernetes":
+        yield "kubernetes"
 
 
 def scheduler_idle_seconds(base: Mapping[str, str]) -> float:

@@ -1,7 +1,8 @@
-"""Imports what tasks need before the scheduler forks its workers.
+"""Imports what tasks need before the scheduler forks its workers, and what DAGs need before the DAG processor forks.
 
 A task of LocalExecutor runs in a fork of a worker, which is a fork of the scheduler. What is imported there is at hand
-in each task; else each task would spend more time on imports than on its steps.
+in each task; else each task would spend more time on imports than on its steps. Likewise each DAG file is read in a
+fork of the DAG processor: where units run in pods, more than two seconds of a publish would be imports.
 """
 
 from __future__ import annotations
@@ -21,15 +22,36 @@ MODULES = (
     "operators.tasks.runs",
     "operators.tasks.segment",
 )
+KUBERNETES = "kubernetes"
+"""Names, in ``PRELOAD``, what units in pods need: no model provider is called so."""
+DAGS_IN_PODS = ("operators.tasks.pod",)
+IN_PODS = (
+    *DAGS_IN_PODS,
+    "airflow.providers.cncf.kubernetes.hooks.kubernetes",
+    "kubernetes.stream",
+    "operators.pods.visit",
+    "operators.steps.pod",
+)
 
 
 def preload() -> None:
-    """Import the modules, read the certificates that HTTP clients trust, and load the SDKs of ``PRELOAD``."""
-    for module in MODULES:
+    """Import the modules, read the certificates that HTTP clients trust, and load what ``PRELOAD`` names."""
+    named = _named()
+    for module in (*MODULES, *(IN_PODS if KUBERNETES in named else ())):
         importlib.import_module(module)
     from operators.ai.providers import load_sdk
     from operators.tls import own_context
 
     own_context()
-    for provider in filter(None, os.environ.get(PRELOAD, "").split(",")):
+    for provider in named - {KUBERNETES}:
         load_sdk(provider)
+
+
+def preload_dags() -> None:
+    """Import what compiled DAGs import that takes long."""
+    for module in DAGS_IN_PODS if KUBERNETES in _named() else ():
+        importlib.import_module(module)
+
+
+def _named() -> set[str]:
+    return set(filter(None, os.environ.get(PRELOAD, "").split(",")))

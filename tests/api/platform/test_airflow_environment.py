@@ -43,6 +43,18 @@ def test_its_own_ports_are_never_reached_from_a_step(tmp_path: Path) -> None:
     assert policy.hosts == ()
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, ""),
+        ({"AGENT_FACTORY_ISOLATION": "process", "OPENAI_API_KEY": "x"}, "openai"),
+        ({"AGENT_FACTORY_ISOLATION": "kubernetes", "ANTHROPIC_API_KEY": "x"}, "anthropic,kubernetes"),
+    ],
+)
+def test_what_is_imported_ahead(given: dict[str, str], named: str, tmp_path: Path) -> None:
+    assert environment(tmp_path, **given)["AGENT_FACTORY_PRELOAD"] == named
+
+
 @pytest.mark.parametrize(("value", "seconds"), [({}, "0.1"), ({airflow.SCHEDULER_IDLE: "2"}, "2.0")])
 def test_how_long_an_idle_scheduler_sleeps(value: dict[str, str], seconds: str, tmp_path: Path) -> None:
     assert environment(tmp_path, **value)["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == seconds

@@ -60,6 +60,27 @@ def test_the_sdks_that_the_setting_names_are_loaded(named: str, there: str) -> N
     assert done.stdout.splitlines()[-1] == there
 
 
+@pytest.mark.parametrize("part", ["scheduler", "dag-processor"])
+@pytest.mark.parametrize("named", ["kubernetes", ""])
+def test_what_units_in_pods_need(part: str, named: str) -> None:
+    code = """
+import sys, time
+from plugins.listener import on_starting
+on_starting(type("Job", (), {})())
+before = set(sys.modules)
+import operators.tasks.pod
+if sys.argv[1] == "scheduler":
+    import kubernetes.stream, operators.pods.visit, operators.steps.pod
+    import airflow.providers.cncf.kubernetes.hooks.kubernetes
+print(len(set(sys.modules) - before))
+"""
+    environment = {**os.environ, "AGENT_FACTORY_PRELOAD": named}
+    command = [sys.executable, "-c", code, part]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    found = int(done.stdout.splitlines()[-1])
+    assert (found == 0) == (named == "kubernetes"), found
+
+
 def test_a_scheduler_starts_without_what_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Images of Python set it. Each process would compile each module again, which takes longer than most of what they do.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit lint format bench bench-accept bench-bundle bench-day bench-reads chaos chaos-pods soak schema constraints clean
 

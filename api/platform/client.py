@@ -94,6 +94,8 @@ def start(home: Home, *, detach: bool, restart: bool) -> RunningPlatform:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
             env={
                 **os.environ,
+                # Images of Python set this. Each start of a process would compile thousands of modules again.
+                "PYTHONDONTWRITEBYTECODE": "",
                 "AGENT_FACTORY_HOME": str(home.path),
                 "AGENT_FACTORY_API_PORT": str(home.api_port),
                 "AGENT_FACTORY_AIRFLOW_PORT": str(home.airflow_port),

@@ -130,11 +130,14 @@ class TestEnds:
 
 
 class TestRestart:
-    def test_dead_child_is_started_again(self, home: Home) -> None:
+    def test_dead_child_is_started_again(self, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         running = client.start(home, detach=False, restart=True)
         try:
             running.wait_ready(print)
             first = home.read_state()["children"]["api"]["pid"]
+            found = Path(f"/proc/{first}/environ").read_bytes().split(b"\0")
+            assert b"PYTHONDONTWRITEBYTECODE=" in found, "each start compiles every module again"
             os.kill(first, signal.SIGKILL)
             assert wait_until(lambda: home.read_state()["children"]["api"]["pid"] != first)
             assert home.read_state()["children"]["api"]["restarts"] == 1

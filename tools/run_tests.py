@@ -91,11 +91,11 @@ def lanes() -> list[list[Run]]:
             Run("unit", "unit", ("-m", "unit", "-n", "2", *not_units)),
             Run("database", "platform", ("-m", "platform", *by_file, "tests/api")),
             Run("browser", "browser", ("-m", "browser", "tests/browser")),
-            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
         ],
         [
             Run("pods", "kubernetes", ("-m", "kubernetes", "tests/kubernetes", *without)),
             Run("pods of Airflow", "kubernetes", ("-m", "kubernetes", on_the_platform)),
+            Run("chaos", "platform", ("-m", "platform", "tests/chaos")),
         ],
         [
             Run("airflow", "platform", ("-m", "platform", "tests/platform")),

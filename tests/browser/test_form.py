@@ -19,6 +19,10 @@ OPTIONS = [
 ]  # fmt: skip
 """Nothing of it is to call anybody but the page's own server."""
 
+PATIENCE_MS = 120_000
+"""On a busy machine Airflow's UI takes its time."""
+expect.set_options(timeout=PATIENCE_MS)
+
 WORKFLOW: dict[str, Any] = {
     "id": "by_browser", "name": "Refund <b>desk</b>", "version": "1", "trigger": {"type": "manual"},
     "input": {
@@ -49,6 +53,7 @@ def page(platform: Platform) -> Iterator[Page]:
         page = browser.new_context(
             base_url=platform.home.airflow_url, viewport={"width": 1300, "height": 900}
         ).new_page()
+        page.set_default_timeout(PATIENCE_MS)
         page.goto("/")
         page.get_by_label("Username").fill(platform.state["airflow_username"])
         page.get_by_label("Password").fill(platform.state["airflow_password"])

@@ -16,7 +16,9 @@ RUNTIME_TOKEN = "AGENT_FACTORY_RUNTIME_TOKEN"  # noqa: S105  # the variable's na
 EGRESS_ALLOW = "AGENT_FACTORY_EGRESS_ALLOW"
 PRELOAD = "AGENT_FACTORY_PRELOAD"
 """Names, by comma, what Airflow's processes import ahead for those that they fork: seconds once, and memory. The SDKs
-of model providers, and ``kubernetes`` where code runs in pods."""
+of model providers, and ``PRELOAD_KUBERNETES`` where code runs in pods."""
+PRELOAD_KUBERNETES = "kubernetes"
+"""No model provider is called so."""
 RESULT_MAX_BYTES = "AGENT_FACTORY_RESULT_MAX_BYTES"
 AIRFLOW_RETENTION_DAYS = "AGENT_FACTORY_AIRFLOW_RETENTION_DAYS"
 SEGMENTS_IN_TRIGGERER = "AGENT_FACTORY_SEGMENTS_IN_TRIGGERER"

@@ -19,6 +19,7 @@ from operators.settings import (
     EGRESS_ALLOW,
     POD_CONFIGS,
     PRELOAD,
+    PRELOAD_KUBERNETES,
     RESULT_MAX_BYTES,
     SEGMENTS_IN_TRIGGERER,
     SettingsError,
@@ -36,10 +37,16 @@ MODEL_KEYS = {"OPENAI_API_KEY": "openai", "ANTHROPIC_API_KEY": "anthropic"}
 """Environment variable of the control plane -> the provider whose key it holds."""
 SCHEDULER_IDLE = "AGENT_FACTORY_SCHEDULER_IDLE_SECONDS"
 """Environment variable: the seconds that a scheduler with nothing to do sleeps."""
-IDLE_SECONDS = "0.1"
+IDLE_SECONDS = 0.1
 
 
-def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Celery | None = None) -> dict[str, str]:
+def settings(
+    home: Home,
+    credentials: Credentials,
+    cluster: Cluster,
+    celery: Celery | None = None,
+    idle_seconds: float = IDLE_SECONDS,
+) -> dict[str, str]:
     """Return Airflow's settings by section and key, as environment variables."""
     folder = home.path / "airflow"
     bundles = [
@@ -89,7 +96,7 @@ def settings(home: Home, credentials: Credentials, cluster: Cluster, celery: Cel
         # Our bundle removes its old versions itself: it knows which are in use, and can build them again.
         ("dag_processor", "stale_bundle_cleanup_interval"): "0",
         # Shorter than the default 1 s: it is the largest part of the latency between two tasks.
-        ("scheduler", "scheduler_idle_sleep_time"): IDLE_SECONDS,
+        ("scheduler", "scheduler_idle_sleep_time"): str(idle_seconds),
         # A lost worker is noticed after 20 s instead of 300; the lease of a unit is shorter still.
         ("scheduler", "task_instance_heartbeat_timeout"): "20",
         ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): "5",
@@ -140,8 +147,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
     }
     return {
         **kept,
-        **settings(home, credentials, cluster, celery(base)),
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(scheduler_idle_seconds(base)),
+        **settings(home, credentials, cluster, celery(base), scheduler_idle_seconds(base)),
         "AIRFLOW_HOME": str(home.path / "airflow"),
         "AGENT_FACTORY_API_URL": home.api_url,
         "AGENT_FACTORY_RUNTIME_TOKEN": credentials.runtime_token,
@@ -158,7 +164,7 @@ def environment(home: Home, credentials: Credentials, cluster: Cluster, base: Ma
 def _preloaded(base: Mapping[str, str]) -> Iterator[str]:
     yield from (provider for name, provider in MODEL_KEYS.items() if base.get(name))
     if base.get("AGENT_FACTORY_ISOLATION") == "kubernetes":
-        yield "kubernetes"
+        yield PRELOAD_KUBERNETES
 
 
 def scheduler_idle_seconds(base: Mapping[str, str]) -> float:
@@ -166,7 +172,7 @@ def scheduler_idle_seconds(base: Mapping[str, str]) -> float:
 
     :raises PlatformError: The variable holds something else than seconds from 0.01 to 10.
     """
-    text = base.get(SCHEDULER_IDLE) or IDLE_SECONDS
+    text = base.get(SCHEDULER_IDLE) or str(IDLE_SECONDS)
     try:
         seconds = float(text)
     except ValueError:

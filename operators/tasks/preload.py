@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from operators.settings import PRELOAD
+from operators.settings import PRELOAD, PRELOAD_KUBERNETES
 
 MODULES = (
     "airflow.sdk.execution_time.supervisor",
@@ -22,8 +22,6 @@ MODULES = (
     "operators.tasks.runs",
     "operators.tasks.segment",
 )
-KUBERNETES = "kubernetes"
-"""Names, in ``PRELOAD``, what units in pods need: no model provider is called so."""
 DAGS_IN_PODS = ("operators.tasks.pod",)
 IN_PODS = (
     *DAGS_IN_PODS,
@@ -37,19 +35,19 @@ IN_PODS = (
 def preload() -> None:
     """Import the modules, read the certificates that HTTP clients trust, and load what ``PRELOAD`` names."""
     named = _named()
-    for module in (*MODULES, *(IN_PODS if KUBERNETES in named else ())):
+    for module in (*MODULES, *(IN_PODS if PRELOAD_KUBERNETES in named else ())):
         importlib.import_module(module)
     from operators.ai.providers import load_sdk
     from operators.tls import own_context
 
     own_context()
-    for provider in named - {KUBERNETES}:
+    for provider in named - {PRELOAD_KUBERNETES}:
         load_sdk(provider)
 
 
 def preload_dags() -> None:
     """Import what compiled DAGs import that takes long."""
-    for module in DAGS_IN_PODS if KUBERNETES in _named() else ():
+    for module in DAGS_IN_PODS if PRELOAD_KUBERNETES in _named() else ():
         importlib.import_module(module)
 
 

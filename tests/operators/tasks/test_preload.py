@@ -64,7 +64,7 @@ def test_the_sdks_that_the_setting_names_are_loaded(named: str, there: str) -> N
 @pytest.mark.parametrize("named", ["kubernetes", ""])
 def test_what_units_in_pods_need(part: str, named: str) -> None:
     code = """
-import sys, time
+import sys
 from plugins.listener import on_starting
 on_starting(type("Job", (), {})())
 before = set(sys.modules)
